@@ -1,0 +1,93 @@
+# Everything one does with this checkout. Needs Python 3.11 or newer and GNU make; fetches the rest, by hash.
+# PYTHON=python3.12 picks the interpreter, ARGS="--port 9000" passes arguments on.
+
+PYTHON       ?= python3
+TEST_WORKERS ?= 2
+ARGS         ?=
+
+BIN         := .venv/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
+# Locks name versions and hashes, never where to download from: that is the machine's own business.
+PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .tools/pip-tools/bin/pip-compile --quiet --upgrade \
+               --strip-extras --allow-unsafe --generate-hashes \
+               --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+MAKEFLAGS     += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench lock sdk-tools clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+demo: .venv/.run ## start gateway, sandbox and console on this machine, and print how to pay
+	@exec $(BIN)/paymux demo $(ARGS)
+
+test: .venv/.dev sdk-tools ## run every test but the slow ones
+	@$(BIN)/python -m pytest --quiet -n $(TEST_WORKERS) -m "not slow" $(ARGS)
+
+check: .venv/.dev ## lint, format, types, walls, rules of the house
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "ruff format would change files: run $(BIN)/ruff format"; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache > .venv/walls.txt || { cat .venv/walls.txt; exit 1; }
+	@$(BIN)/python -m pytest --quiet -n $(TEST_WORKERS) tests/house
+
+bench: .venv/.bench ## measure, and compare with what the machine can do at all
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: .tools/pip-tools/.made ## choose newer versions and write them down with their hashes
+	@$(PIP_COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
+	@$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@$(PIP_COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock pyproject.toml
+	@$(PIP_COMPILE) --output-file tests/sdk/python/alipay-sdk.lock tests/sdk/python/alipay-sdk.in
+	@$(PIP_COMPILE) --output-file tests/sdk/python/wechatpy.lock tests/sdk/python/wechatpy.in
+	@cd tests/sdk/npm && npm install --package-lock-only --silent
+
+sdk-tools: .tools/alipay-sdk/.made .tools/wechatpy/.made .tools/npm/.made ## fetch the SDKs others wrote, which our tests drive
+
+clean: ## remove what make made; data stays
+	@rm -rf .venv .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the tools; each stamp is newer than the lock it was made from
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "paymux needs Python 3.11 or newer. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "making .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# The package itself is installed without build isolation: its build tool comes from the lock like everything else.
+.venv/.run: requirements.lock pyproject.toml | .venv/.made
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.run
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.bench: requirements-bench.lock .venv/.run
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-bench.lock
+	@touch $@
+
+.tools/pip-tools/.made: | .venv/.made
+	@$(BIN)/python -m venv .tools/pip-tools
+	@.tools/pip-tools/bin/python $(PIP_INSTALL) pip-tools==7.6.2
+	@touch $@
+
+# One environment per SDK: they were written by others and want other versions than we do.
+.tools/%/.made: tests/sdk/python/%.lock | .venv/.made
+	@echo "making .tools/$* (once)"
+	@$(BIN)/python -m venv .tools/$*
+	@.tools/$*/bin/python $(PIP_INSTALL) --require-hashes -r $<
+	@touch $@
+
+# Without npm, or without a registry, the npm tests skip and say so; next time make tries again.
+.tools/npm/.made: tests/sdk/npm/package.json tests/sdk/npm/package-lock.json tests/sdk/npm/.npmrc
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@if ! command -v npm > /dev/null; then echo "npm is not installed: the tests that drive npm SDKs will skip"; \
+	elif cd $(@D) && npm ci --silent; then touch .made; \
+	else echo "npm could not fetch the SDKs: the tests that drive them will skip"; fi

@@ -1,0 +1,5 @@
+"""`python -m paymux` is `paymux`."""
+
+from paymux.cli.main import main
+
+main()

@@ -1,0 +1,228 @@
+"""The only file that knows every room: settings → store, channels, desk → edges and workers → a server."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp
+from structlog.typing import FilteringBoundLogger
+
+from paymux.channels.registry import open_channel
+from paymux.channels.transport import AiohttpTransport
+from paymux.config import Settings
+from paymux.domain.errors import ConfigurationBroken
+from paymux.domain.order import Order, Transaction
+from paymux.flows.desk import Desk, Wallets
+from paymux.kit.clock import SystemClock
+from paymux.kit.crash import CrashPoints
+from paymux.kit.ids import Ids
+from paymux.kit.notify_key import NotifyKey
+from paymux.kit.seal import Sealer
+from paymux.storage.contract import Notification, Store
+from paymux.storage.opener import open_store
+from paymux.wire.notify_body import order_body
+from paymux.wire.server import build_app
+from paymux.workers.notifications import NotifyRules
+from paymux.workers.runner import Workers
+
+
+@asynccontextmanager
+async def open_memory(settings: Settings, *, existing: bool = False) -> AsyncIterator[Store]:
+    """Open the database; `existing`: do not make one. Raises `ConfigurationBroken`."""
+    _check_database(settings) if existing else _make_folder(settings.data_dir)
+    store = open_store(settings.dsn, sealer=open_sealer(settings), clock=SystemClock())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def open_sealer(settings: Settings) -> Sealer:
+    """The sealing key of the settings; its file is made when it is missing. Raises `ConfigurationBroken`."""
+    if settings.master_key:
+        return Sealer.from_hex(settings.master_key)
+    return Sealer.load_or_create(settings.sealing_key_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that works: its desk, the key that signs notifications, and the ASGI application."""
+
+    desk: Desk
+    notify_key: NotifyKey
+    asgi: ASGIApp
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, *, log: FilteringBoundLogger, base_url: str = ""
+) -> AsyncIterator[Gateway]:
+    """Open every room and start the workers; at the end stop them, then let go in the reverse order.
+
+    `base_url` is where the gateway listens when the settings name no `public_url`.
+    """
+    notify_key = NotifyKey.load_or_create(settings.notify_key_path)
+    public_url = settings.public_url or base_url or settings.base_url
+    async with open_memory(settings) as store:
+        transport = AiohttpTransport(
+            calls_per_account=settings.limits.transport_per_account,
+            allow_private_targets=settings.allow_private_targets,
+        )
+        desk = _desk(settings, store, transport, log=log, public_url=public_url)
+        workers = Workers(desk, notify_rules(settings, notify_key))
+        workers.start()
+        try:
+            asgi = build_app(
+                desk,
+                notify_public_pem=notify_key.public_pem,
+                strict_client_sn=settings.strict_client_sn,
+            )
+            yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
+        finally:
+            await workers.stop()
+            await transport.close()
+
+
+def notify_rules(settings: Settings, key: NotifyKey) -> NotifyRules:
+    """How notifications are signed and when they count as delivered (upay-v2.md §11, §13 no. 12)."""
+
+    def sign(note: Notification) -> str:
+        signature = key.sign(note.body.encode())
+        if settings.notify_header == "bare":
+            return signature
+        return f"{msgspec.json.decode(note.body)['terminal_sn']} {signature}"
+
+    return NotifyRules(sign=sign, any_2xx=settings.notify_success == "status")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take a TCP port, 0 a free one; raises `ConfigurationBroken` when it is taken."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        text = f"cannot listen on {host}:{port} ({error.strerror}): choose another listen_port"
+        raise ConfigurationBroken(text) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """The http URL of a listening socket, without a trailing slash."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(
+    asgi: ASGIApp,
+    listener: socket.socket,
+    *,
+    stop: asyncio.Event,
+    shutdown_s: int,
+    on_ready: Callable[[], None],
+) -> None:
+    """Answer calls until `stop` is set; then give those in flight `shutdown_s` seconds to finish."""
+    config = uvicorn.Config(
+        asgi,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=shutdown_s,
+    )
+    server = _Server(config, on_ready)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        listener.close()
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[asyncio.Event]:
+    """Inside a running loop: the event SIGINT and SIGTERM set; a second signal cancels the caller's task."""
+    stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
+
+    def heard() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, heard)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is ready, and leaves signals to whoever started it."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def _desk(
+    settings: Settings,
+    store: Store,
+    transport: AiohttpTransport,
+    *,
+    log: FilteringBoundLogger,
+    public_url: str,
+) -> Desk:
+    clock = SystemClock()
+    return Desk(
+        store=store,
+        wallets=Wallets(store, open_channel),
+        transport=transport,
+        clock=clock,
+        ids=Ids(clock),
+        limits=settings.limits,
+        log=log,
+        callback_base=public_url,
+        notification_body=_notification_body,
+        cancel_same_day=settings.cancel_same_day_only,
+        crash=CrashPoints(os.environ.get("PAYMUX_CRASH_AT", "")),
+    )
+
+
+def _notification_body(order: Order, movement: Transaction | None) -> str:
+    return order_body(order, movement).decode()
+
+
+def _check_database(settings: Settings) -> None:
+    path = settings.database_path
+    if not path.exists():
+        raise ConfigurationBroken(f"there is no database {path}; start `paymux serve`, or mend the settings")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationBroken(f"data_dir {folder} cannot be made: {error}") from error

@@ -1,0 +1,1 @@
+"""The outside: each folder is one channel, with equal file names."""

@@ -1,0 +1,221 @@
+"""The only place with a socket: calls to channels, and notifications to merchants' servers.
+
+It alone judges whether a byte was sent. Only a refused or timed-out *connection* proves that nothing was
+(`NotSent`); everything later counts as sent (`NoReply`), and so the outcome is unknown. There are no retries
+here: whether to repeat is the flows' decision. Redirects are never followed, proxies of the environment never
+used, bodies never unpacked.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
+
+_REPLY_BYTES_MAX = 1_048_576
+"""No wallet's reply to one call comes near a mebibyte; more is garbage or an attack."""
+_CONNECT_TIMEOUT_S = 5
+_PLAIN = {"Accept-Encoding": "identity"}
+
+
+class NotSent(Exception):
+    """The connection was never made: not one byte of the request left this machine."""
+
+
+class NoReply(Exception):
+    """The request, or part of it, may have arrived; no whole reply came back."""
+
+
+class AddressForbidden(Exception):
+    """The target is a loopback, private or otherwise internal address (SSRF)."""
+
+
+class Transport(Protocol):
+    """Carries requests out. Raises `NotSent` or `NoReply`, nothing else."""
+
+    async def send(self, lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
+        """Call a channel on the lane of one channel account."""
+
+    async def post_to_merchant(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_s: int
+    ) -> HttpResponse:
+        """Deliver a notification; raises `AddressForbidden` for internal addresses unless allowed."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class AiohttpTransport:
+    """`Transport` over aiohttp: one pool and one concurrency bulkhead per channel account."""
+
+    def __init__(self, *, calls_per_account: int, allow_private_targets: bool) -> None:
+        self._calls_per_account = calls_per_account
+        self._lanes: dict[tuple[str, bool], tuple[ClientTls | None, aiohttp.ClientSession]] = {}
+        self._allow_private = allow_private_targets
+        self._merchants: aiohttp.ClientSession | None = None
+
+    async def send(self, lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
+        """Call a channel on the lane of one channel account."""
+        session = self._lane(lane, tls, mutual=request.mutual_tls)
+        return await _exchange(
+            session, request.method, request.url, request.headers, request.body, request.timeout_s
+        )
+
+    async def post_to_merchant(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_s: int
+    ) -> HttpResponse:
+        """Deliver a notification to a public address, pinned to what was resolved and checked."""
+        if not self._allow_private:
+            _refuse_internal_literal(url)
+        if self._merchants is None:
+            resolver = ThreadedResolver() if self._allow_private else PublicResolver()
+            self._merchants = _session(
+                aiohttp.TCPConnector(resolver=resolver, limit=100, limit_per_host=8, use_dns_cache=False)
+            )
+        return await _exchange(self._merchants, "POST", url, headers, body, timeout_s)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        sessions = [session for _, session in self._lanes.values()]
+        if self._merchants is not None:
+            sessions.append(self._merchants)
+        self._lanes, self._merchants = {}, None
+        for session in sessions:
+            await session.close()
+
+    def _lane(self, lane: str, tls: ClientTls | None, *, mutual: bool) -> aiohttp.ClientSession:
+        known = self._lanes.get((lane, mutual))
+        if known is not None and known[0] is tls:
+            return known[1]
+        context = _tls_context(tls, mutual=mutual) if tls is not None else True
+        session = _session(aiohttp.TCPConnector(limit=self._calls_per_account, ssl=context, ttl_dns_cache=60))
+        if known is not None:  # the account's certificate was renewed; let calls under way finish
+            asyncio.get_running_loop().call_later(_DRAIN_S, asyncio.ensure_future, known[1].close())
+        self._lanes[lane, mutual] = (tls, session)
+        return session
+
+
+_DRAIN_S = 60
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to public addresses only; the connection goes to the very address that was checked."""
+
+    def __init__(self, inner: AbstractResolver | None = None) -> None:
+        self._inner = inner or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Resolve; raises `AddressForbidden` when any address is internal (a rebinding trick mixes them)."""
+        found = await self._inner.resolve(host, port, family)
+        for entry in found:
+            _refuse_internal(entry["host"])
+        return found
+
+    async def close(self) -> None:
+        """Close the resolver underneath."""
+        await self._inner.close()
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is not None:
+            ip = embedded
+    return ip.is_global and not ip.is_multicast
+
+
+def _refuse_internal(address: str) -> None:
+    if not is_public(address):
+        message = f"{address} is not a public address; set notify.allow_private_targets if that is meant"
+        raise AddressForbidden(message)
+
+
+def _refuse_internal_literal(url: str) -> None:
+    host = urlsplit(url).hostname or ""
+    try:
+        address = socket.inet_ntoa(socket.inet_aton(host))  # also 127.1, 0x7f000001 and 2130706433
+    except (OSError, UnicodeEncodeError):
+        address = host
+    try:
+        ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return
+    _refuse_internal(address)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+        headers=_PLAIN,
+    )
+
+
+async def _exchange(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    body: bytes,
+    timeout_s: int,
+) -> HttpResponse:
+    limits = aiohttp.ClientTimeout(total=timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
+    try:
+        async with session.request(
+            method, url, headers=headers, data=body, timeout=limits, allow_redirects=False
+        ) as reply:
+            content = await _bounded(reply)
+            lower = {name.lower(): value for name, value in reply.headers.items()}
+            return HttpResponse(status=reply.status, headers=lower, body=content)
+    except AddressForbidden:
+        raise
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+        raise NotSent(_words(error)) from error
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise NoReply(_words(error)) from error
+
+
+async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+    if reply.content_length is not None and reply.content_length <= _REPLY_BYTES_MAX:
+        return await reply.read()
+    parts: list[bytes] = []
+    size = 0
+    async for part in reply.content.iter_any():
+        size += len(part)
+        if size > _REPLY_BYTES_MAX:
+            message = f"the reply is larger than {_REPLY_BYTES_MAX} bytes"
+            raise NoReply(message)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _tls_context(tls: ClientTls, *, mutual: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=tls.ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if mutual and tls.certificate:
+        # the ssl module reads a client certificate from a file only
+        with tempfile.TemporaryDirectory() as folder:
+            pem = Path(folder) / "client.pem"
+            pem.touch(mode=0o600)
+            pem.write_text(tls.key.rstrip() + "\n" + tls.certificate)
+            context.load_cert_chain(pem)
+    return context

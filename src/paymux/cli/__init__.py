@@ -1,0 +1,1 @@
+"""The commands: `paymux demo`, `serve`, `sandbox`, `provision`, `explain`, `doctor`."""

@@ -1,0 +1,55 @@
+"""`paymux`: the commands, one file each."""
+
+from pathlib import Path
+
+import click
+
+from paymux import __version__
+from paymux.cli.admin import admin
+from paymux.cli.demo import demo
+from paymux.cli.doctor import doctor
+from paymux.cli.explain import explain
+from paymux.cli.provision import provision
+from paymux.cli.sandbox import sandbox
+from paymux.cli.serve import serve
+from paymux.cli.settings import settings
+from paymux.domain.errors import PaymuxError
+
+
+class Complaint(click.ClickException):
+    """Something a human has to put right: one readable message, no traceback, exit code 2."""
+
+    exit_code = 2
+
+    def format_message(self) -> str:
+        """The message as the error carries it."""
+        return f"paymux: {self.message}"
+
+
+class _Commands(click.Group):
+    """A group that turns explained errors into complaints."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except PaymuxError as error:
+            raise Complaint(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="paymux %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Settings file (default: $PAYMUX_CONFIG, else ./paymux.toml if there is one).",
+)
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Run a self-hosted payment gateway: one payment API in, every wallet out."""
+    ctx.obj = config
+
+
+for _command in (demo, serve, sandbox, provision, explain, doctor, admin, settings):
+    main.add_command(_command)

@@ -1,0 +1,1 @@
+"""What is true about orders and money: no I/O, no async, no clock."""

@@ -1,0 +1,126 @@
+"""All a flow may touch. Everything arrives through the desk; nothing is imported as global state."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from paymux.channels.contract import Channel
+from paymux.channels.transport import Transport
+from paymux.domain.errors import PaywayNotServed
+from paymux.domain.limits import Limits
+from paymux.domain.order import Order, OrderKey, Transaction
+from paymux.domain.payways import SubPayway
+from paymux.domain.people import Account
+from paymux.kit.clock import Clock
+from paymux.kit.crash import CrashPoints
+from paymux.kit.ids import Ids
+from paymux.storage.contract import Store
+
+NotificationBody = Callable[[Order, Transaction | None], str]
+
+
+class Bell:
+    """Wakes whoever in this process waits for an order, or for due work. A missed ring costs only time."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[OrderKey, asyncio.Event] = {}
+        self._lanes: list[asyncio.Event] = []
+
+    def lane(self) -> asyncio.Event:
+        """A new event for a worker lane; set when there may be due work."""
+        event = asyncio.Event()
+        self._lanes.append(event)
+        return event
+
+    def ring_work(self) -> None:
+        """Something is due now."""
+        for event in self._lanes:
+            event.set()
+
+    def ring(self, key: OrderKey) -> None:
+        """Something was recorded about the order."""
+        event = self._waiting.pop(key, None)
+        if event is not None:
+            event.set()
+
+    async def wait(self, key: OrderKey, wait_ms: int) -> None:
+        """Return when the order's bell rings, or after `wait_ms`."""
+        event = self._waiting.setdefault(key, asyncio.Event())
+        try:
+            async with asyncio.timeout(max(wait_ms, 0) / 1000):
+                await event.wait()
+        except TimeoutError:
+            if self._waiting.get(key) is event:
+                del self._waiting[key]
+
+
+class Wallets:
+    """The merchants' channels, opened once per account and kept while the account's record stays the same."""
+
+    def __init__(self, store: Store, open_channel: Callable[[Account], Channel]) -> None:
+        self._store = store
+        self._open = open_channel
+        self._opened: dict[tuple[str, str], tuple[Account, Channel]] = {}
+
+    async def for_payway(
+        self, merchant_sn: str, payway: str, sub_payway: SubPayway
+    ) -> tuple[Account, Channel]:
+        """The merchant's first account that serves the payway; raises `PaywayNotServed`."""
+        for account in await self._store.accounts(merchant_sn):
+            if payway in account.payways:
+                channel = self._channel(account)
+                if sub_payway in channel.capabilities.sub_payways:
+                    return account, channel
+        message = f"不认识的支付通道: payway {payway}, sub_payway {sub_payway}"
+        raise PaywayNotServed(message)
+
+    async def of(self, order: Order) -> Channel:
+        """The channel an order went out on; raises `PaywayNotServed` when its account was removed."""
+        return await self.named(order.merchant_id, order.account)
+
+    async def named(self, merchant_sn: str, name: str) -> Channel:
+        """The channel of one account; raises `PaywayNotServed` when there is none of that name."""
+        for account in await self._store.accounts(merchant_sn):
+            if account.name == name:
+                return self._channel(account)
+        message = f"merchant {merchant_sn} has no channel account {name}"
+        raise PaywayNotServed(message)
+
+    def _channel(self, account: Account) -> Channel:
+        key = (account.merchant_sn, account.name)
+        known = self._opened.get(key)
+        if known is not None and (known[0] is account or known[0] == account):
+            return known[1]
+        channel = self._open(account)
+        self._opened[key] = (account, channel)
+        return channel
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The flows' working place: memory, wallets, sockets, clock, numbers and bounds.
+
+    `callback_base`: URL prefix under which channels reach us. `notification_body` writes the flat order
+    object of upay-v2.md §11. `cancel_same_day`: upay-v2.md §13 no. 20.
+    """
+
+    store: Store
+    wallets: Wallets
+    transport: Transport
+    clock: Clock
+    ids: Ids
+    limits: Limits
+    log: FilteringBoundLogger
+    callback_base: str
+    notification_body: NotificationBody
+    cancel_same_day: bool = True
+    crash: CrashPoints = field(default_factory=CrashPoints)
+    bell: Bell = field(default_factory=Bell)
+
+    def callback_url(self, order: Order, *, refund_tsn: str = "") -> str:
+        """Where the channel shall call us about this order: one shard look-up (DESIGN §7)."""
+        path = f"{order.account}/{order.bucket}/{order.merchant_id}/{order.sn}"
+        tail = f"/refunds/{refund_tsn}" if refund_tsn else ""
+        return f"{self.callback_base}/callbacks/{path}{tail}"

@@ -1,0 +1,74 @@
+"""Go on until we know: the loop that calls and recovery share, so that a crash is resumed by the same code.
+
+One `step` looks at the order, does the next thing about it at the channel (ask, or undo), records what was
+learned, and says when to look again. Schedules are the channel's data (00-principles.md §2).
+"""
+
+from paymux.channels.contract import Schedule
+from paymux.domain.judge import UNSETTLED
+from paymux.domain.order import Order
+from paymux.domain.outcome import InProgress, Outcome, Refused
+from paymux.domain.payways import SubPayway
+from paymux.flows.desk import Desk
+from paymux.flows.handover import leave_to_recovery
+from paymux.flows.learn import ask
+from paymux.flows.progress import Progress
+from paymux.flows.record import fresh
+from paymux.flows.undo import begin_reversal, undo_step
+from paymux.storage.contract import DueKind
+
+TIMEOUT = Refused(error_code="TRADE_TIMEOUT", text="交易超时自动撤单")
+
+
+async def follow(desk: Desk, progress: Progress, *, until_ms: int) -> Order:
+    """Step until the order is settled or time is up; then leave the rest to recovery."""
+    attempt = 0
+    while progress.look_ms and progress.look_ms <= until_ms:
+        await desk.bell.wait(progress.order.key, progress.look_ms - desk.clock.now_ms())
+        attempt += 1
+        progress = await step(desk, await fresh(desk, progress.order.key), attempt=attempt)
+    if progress.look_ms:
+        progress = await _wait_for_others(desk, progress, until_ms)
+    if progress.look_ms:
+        key, look_ms = progress.order.key, progress.look_ms
+        await leave_to_recovery(desk, key, DueKind.RECOVER, key.sn, look_ms=look_ms)
+    return progress.order
+
+
+async def step(desk: Desk, order: Order, *, attempt: int) -> Progress:
+    """Do the next thing about an order; `attempt` counts from 1 and chooses the gap that follows."""
+    if order.status not in UNSETTLED:
+        return Progress(order=order)
+    if order.undo_tsn:
+        return await undo_step(desk, order)
+    order, outcome = await ask(desk, order)
+    if order.status not in UNSETTLED:
+        return Progress(order=order)
+    if desk.clock.now_ms() < order.deadline_ms:
+        return await look_again(desk, order, outcome, attempt=attempt)
+    order = await begin_reversal(desk, order, TIMEOUT)
+    return await undo_step(desk, order) if order.undo_tsn else Progress(order=order)
+
+
+async def look_again(desk: Desk, order: Order, outcome: Outcome, *, attempt: int) -> Progress:
+    """When to ask next: after the channel's gap, but never later than the order's deadline."""
+    if order.status not in UNSETTLED:
+        return Progress(order=order)
+    gaps = desk.limits.precreate_gaps_s
+    if order.sub_payway == SubPayway.BARCODE:
+        gaps = _gaps_s((await desk.wallets.of(order)).capabilities.schedule, outcome)
+    look_ms = desk.clock.now_ms() + gaps[min(attempt, len(gaps) - 1)] * 1000
+    return Progress(order=order, look_ms=min(look_ms, order.deadline_ms))
+
+
+def _gaps_s(schedule: Schedule, outcome: Outcome) -> tuple[int, ...]:
+    return schedule.paying_gaps_s if isinstance(outcome, InProgress) else schedule.unknown_gaps_s
+
+
+async def _wait_for_others(desk: Desk, progress: Progress, until_ms: int) -> Progress:
+    """Use what is left of the call's time: a callback or another call may settle the order meanwhile."""
+    remaining_ms = until_ms - desk.clock.now_ms()
+    if remaining_ms > 0:
+        await desk.bell.wait(progress.order.key, remaining_ms)
+    order = await fresh(desk, progress.order.key)
+    return Progress(order=order, look_ms=progress.look_ms if order.status in UNSETTLED else 0)

@@ -1,0 +1,173 @@
+"""The only writer of order status: verdict → rows, due work, history and notification, in one commit.
+
+Compare-and-set: when somebody was faster, the order is read again and judged anew from what is true now.
+Callers go on from the order that is returned, never from the one they came with (RELIABILITY §0.4).
+"""
+
+from collections.abc import Awaitable, Callable
+
+from paymux.domain.errors import OrderNotFound
+from paymux.domain.judge import OPEN_REFUND, UNSETTLED, Verdict
+from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
+from paymux.domain.order_states import Contradiction
+from paymux.flows.desk import Desk
+from paymux.storage.contract import Change, Due, DueKind, Event, Notification
+
+Judge = Callable[[Order, Transaction | None, int], Verdict | None]
+"""(order as it is, the movement concerned, now_ms) → what to write, or None when nothing changes."""
+FindMovement = Callable[[Order], Awaitable[Transaction | None]]
+
+
+async def record(
+    desk: Desk,
+    order: Order,
+    judge: Judge,
+    *,
+    about: FindMovement | None = None,
+    who: str = "gateway",
+    heard: Event | None = None,
+    look_ms: int = 0,
+) -> Order:
+    """Judge and commit until it holds; return the order as it is then.
+
+    `about` finds the movement the judge wants, anew each time; by default the undo under way. `heard`: a
+    transcript to keep with the conclusion, or alone when nothing changes. `look_ms`: when due work that
+    begins here runs first (0: at once). What the judge raises, other than `Contradiction`, goes through.
+    """
+    while True:
+        movement = await (about(order) if about else _undo(desk, order))
+        now_ms = desk.clock.now_ms()
+        try:
+            verdict = judge(order, movement, now_ms)
+        except Contradiction as error:
+            verdict = None
+            heard = _contradiction(desk, order, heard, str(error))
+        if verdict is None:
+            if heard is not None:
+                await desk.store.add_events((heard,))
+            return order
+        change = _change(desk, order, verdict, who=who, heard=heard, now_ms=now_ms, look_ms=look_ms)
+        if await desk.store.save(change):
+            _tell(desk, verdict)
+            return verdict.order
+        order = await fresh(desk, order.key)
+
+
+async def fresh(desk: Desk, key: OrderKey) -> Order:
+    """The order as it is now; raises `OrderNotFound`."""
+    order = await desk.store.order(key)
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+def event(desk: Desk, order: Order, *, who: str, what: str, text: str = "") -> Event:
+    """A line of history about an order, now."""
+    return Event(
+        bucket=order.bucket,
+        merchant_id=order.merchant_id,
+        sn=order.sn,
+        event_id=desk.ids.event_id(),
+        at_ms=desk.clock.now_ms(),
+        who=who,
+        what=what,
+        text=text,
+    )
+
+
+async def _undo(desk: Desk, order: Order) -> Transaction | None:
+    return await desk.store.transaction(order.key, order.undo_tsn) if order.undo_tsn else None
+
+
+def _change(
+    desk: Desk, before: Order, verdict: Verdict, *, who: str, heard: Event | None, now_ms: int, look_ms: int
+) -> Change:
+    said = event(desk, before, who=who, what=verdict.what, text=verdict.text)
+    notifications = _notifications(desk, verdict, now_ms)
+    due, done = _work(before, verdict, look_ms=look_ms or now_ms)
+    due += _watch(desk, verdict, now_ms)
+    due += [_due(verdict.order, DueKind.NOTIFY, note.notification_id, now_ms) for note in notifications]
+    return Change(
+        order=verdict.order,
+        before=before,
+        transactions=verdict.transactions,
+        due=tuple(due),
+        done=tuple(done),
+        events=(said,) if heard is None else (heard, said),
+        notifications=notifications,
+    )
+
+
+def _work(before: Order, verdict: Verdict, *, look_ms: int) -> tuple[list[Due], list[tuple[str, DueKind]]]:
+    """Uncertainty that begins gets its due row in the same commit; what has ended loses it."""
+    order = verdict.order
+    due: list[Due] = []
+    done: list[tuple[str, DueKind]] = []
+    if order.status not in UNSETTLED and before.status in UNSETTLED:
+        done.append((order.sn, DueKind.RECOVER))
+    elif order.status in UNSETTLED and before.status not in UNSETTLED:
+        due.append(_due(order, DueKind.RECOVER, order.sn, look_ms))
+    for movement in verdict.transactions:
+        if movement.kind not in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
+            continue
+        if movement.status is TransactionStatus.CREATED:
+            due.append(_due(order, DueKind.REFUND, movement.tsn, look_ms))
+        elif movement.status not in OPEN_REFUND and not _stuck(movement):
+            done.append((movement.tsn, DueKind.REFUND))
+    return due, done
+
+
+def _stuck(refund: Transaction) -> bool:
+    """Past its budget but not refused: its slow attempts go on."""
+    return refund.status is TransactionStatus.REFUND_ERROR and not refund.error_code
+
+
+def _watch(desk: Desk, verdict: Verdict, now_ms: int) -> list[Due]:
+    if not verdict.watch or not desk.limits.late_watch_s:
+        return []
+    first_ms = now_ms + desk.limits.late_watch_s[0] * 1000
+    return [_due(verdict.order, DueKind.WATCH, verdict.order.sn, first_ms)]
+
+
+def _due(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
+    return Due(
+        bucket=order.bucket,
+        merchant_id=order.merchant_id,
+        ref=ref,
+        kind=kind,
+        sn=order.sn,
+        run_at_ms=run_at_ms,
+    )
+
+
+def _notifications(desk: Desk, verdict: Verdict, now_ms: int) -> tuple[Notification, ...]:
+    order = verdict.order
+    if not verdict.notify or not order.notify_url:
+        return ()
+    movement = next((one for one in verdict.transactions if one.tsn == order.latest_tsn), None)
+    note = Notification(
+        bucket=order.bucket,
+        merchant_id=order.merchant_id,
+        sn=order.sn,
+        notification_id=desk.ids.event_id(),
+        url=order.notify_url,
+        body=desk.notification_body(order, movement),
+        ctime_ms=now_ms,
+    )
+    return (note,)
+
+
+def _tell(desk: Desk, verdict: Verdict) -> None:
+    order = verdict.order
+    desk.bell.ring(order.key)
+    if verdict.notify and order.notify_url:
+        desk.bell.ring_work()
+    if verdict.alarm:
+        desk.log.error(verdict.what, alarm=True, sn=order.sn, merchant=order.merchant_id, text=verdict.text)
+
+
+def _contradiction(desk: Desk, order: Order, heard: Event | None, text: str) -> Event:
+    """Keep what was heard, and call an operator: the grid says it cannot be."""
+    desk.log.error("order.contradiction", alarm=True, sn=order.sn, merchant=order.merchant_id, text=text)
+    said = f"{text}\n{heard.text}" if heard else text
+    return event(desk, order, who="gateway", what="order.contradiction", text=said)

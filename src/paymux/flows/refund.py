@@ -1,0 +1,218 @@
+"""Full or part, once per refund_request_no: reserve, ask the wallet, record; repeats are safe (M3, M7).
+
+upay-v2.md §7.1; 00-principles.md §3: an unknown outcome is repeated with the *same* number, an accepted
+refund is asked about. The amount stays reserved until the answer is definite.
+"""
+
+import msgspec
+
+from paymux.channels.contract import Operation, Query, Refund, RefundQuery
+from paymux.domain import judge
+from paymux.domain.errors import OrderNotFound
+from paymux.domain.judge import OPEN_REFUND, Verdict
+from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
+from paymux.domain.outcome import GaveBack, InProgress, Misconfigured, Outcome, Refused, Took, Unknown
+from paymux.domain.refund_rules import check_refund, is_repeat
+from paymux.domain.requests import OrderAnswer, RefundRequest
+from paymux.flows.call import Said, call
+from paymux.flows.desk import Desk
+from paymux.flows.find import find
+from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
+from paymux.flows.handover import GRACE_MS, leave_to_recovery
+from paymux.flows.record import FindMovement, Judge, fresh, record
+from paymux.storage.contract import DueKind
+
+
+class RefundProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a refund is; `look_ms` 0: nothing is left to do."""
+
+    order: Order
+    refund: Transaction
+    look_ms: int = 0
+
+
+async def refund(desk: Desk, request: RefundRequest) -> OrderAnswer:
+    """Give money back; the answer's transaction is the refund of that number.
+
+    Raises `OrderNotFound`, `StateForbids`, `RefundTooLarge`, `RefundRequestConflict`.
+    """
+    order = await find(desk, request.ref, trade_no_too=True)
+    until_ms = desk.clock.now_ms() + desk.limits.refund_wait_s * 1000
+    number = request.refund_request_no
+
+    async def of_number(now: Order) -> Transaction | None:
+        return await desk.store.refund(now.key, number)
+
+    who, tsn = f"terminal {request.ref.terminal.terminal_sn}", desk.ids.sn()
+    reserve, look_ms = _reserve(request, tsn), until_ms + GRACE_MS
+    order = await record(desk, order, reserve, about=of_number, who=who, look_ms=look_ms)
+    desk.crash("refund.after_intent")
+    movement = await of_number(order)
+    if movement is None:
+        raise OrderNotFound
+    if movement.status in OPEN_REFUND:
+        return await _follow(desk, order.key, movement.tsn, until_ms, first=movement.tsn == tsn)
+    return OrderAnswer(order=order, transaction=movement)
+
+
+async def refund_step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
+    """Try once to finish a refund; anybody may repeat this at any time.
+
+    `first`: the request was certainly never sent before, so a refusal needs no second look.
+    """
+    if not _unfinished(refund):
+        return RefundProgress(order=order, refund=refund)
+    said = await call(desk, order, _operation(desk, order, refund))
+    if isinstance(said.outcome, Unknown) and said.outcome.not_found:
+        await desk.store.add_events((said.event,))
+        said = await call(desk, order, _refund_request(desk, order, refund))
+    desk.crash("refund.after_send")
+    order = await _conclude(desk, order, refund, said, first=first)
+    desk.crash("refund.after_record")
+    refund = await _reread(desk, order, refund.tsn)
+    if not _unfinished(refund):
+        return RefundProgress(order=order, refund=refund)
+    return await _later(desk, order, refund, said.outcome)
+
+
+def _reserve(request: RefundRequest, tsn: str) -> Judge:
+    def judged(now: Order, known: Transaction | None, now_ms: int) -> Verdict | None:
+        if known is not None and is_repeat(known, request.amount):
+            return None
+        check_refund(now, request.amount)
+        return judge.refund_asked(
+            now,
+            known,
+            now_ms,
+            tsn=tsn,
+            amount=request.amount,
+            number=request.refund_request_no,
+            operator=request.operator,
+        )
+
+    return judged
+
+
+async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: bool) -> OrderAnswer:
+    while True:
+        order = await fresh(desk, key)
+        progress = await refund_step(desk, order, await _reread(desk, order, tsn), first=first)
+        first = False
+        if not progress.look_ms or progress.look_ms > until_ms:
+            break
+        await desk.bell.wait(key, progress.look_ms - desk.clock.now_ms())
+    if progress.look_ms:
+        await leave_to_recovery(desk, key, DueKind.REFUND, tsn, look_ms=progress.look_ms)
+    return OrderAnswer(order=progress.order, transaction=progress.refund)
+
+
+def _unfinished(refund: Transaction) -> bool:
+    stuck = refund.status is TransactionStatus.REFUND_ERROR and not refund.error_code
+    return refund.status in OPEN_REFUND or stuck
+
+
+def _operation(desk: Desk, order: Order, refund: Transaction) -> Operation:
+    """An accepted or stuck refund is asked about first; one that was never acknowledged is sent again."""
+    if refund.status is TransactionStatus.CREATED:
+        return _refund_request(desk, order, refund)
+    return RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
+
+
+def _refund_request(desk: Desk, order: Order, refund: Transaction) -> Refund:
+    return Refund(
+        out_trade_no=order.sn,
+        refund_no=refund.tsn,
+        amount=refund.amount,
+        total=order.total,
+        reason="退款",
+        notify_url=desk.callback_url(order, refund_tsn=refund.tsn),
+    )
+
+
+async def _conclude(desk: Desk, order: Order, refund: Transaction, said: Said, *, first: bool) -> Order:
+    outcome = said.outcome
+    if isinstance(outcome, Refused | Misconfigured) and not first:
+        await desk.store.add_events((said.event,))
+        said = await _confirm(desk, order, refund, said)
+        outcome = said.outcome
+    verdict = _verdict(outcome, definite=first or isinstance(outcome, Refused))
+    if verdict is None:
+        await desk.store.add_events((said.event,))
+        return order
+    order = await record(desk, order, verdict, about=about_tsn(desk, refund.tsn), heard=said.event)
+    if isinstance(outcome, Refused) and refund.kind is TransactionKind.LATE_REFUND:
+        return await _void_if_undone(desk, order, refund)
+    return order
+
+
+def _verdict(outcome: Outcome, *, definite: bool) -> Judge | None:
+    """What to record about a refund; None when the outcome is no definite answer."""
+    if isinstance(outcome, GaveBack):
+        done = outcome
+        return lambda now, re, ms: judge.refund_done(now, re, ms, done) if re else None
+    if isinstance(outcome, InProgress):
+        return lambda now, re, ms: judge.refund_accepted(now, re, ms) if re else None
+    if isinstance(outcome, Misconfigured) and definite:
+        outcome = Refused(error_code="TRADE_FAILED", text=f"支付通道配置错误: {outcome.provider_code}")
+    if isinstance(outcome, Refused) and definite:
+        refused = outcome
+        return lambda now, re, ms: judge.refund_refused(now, re, ms, refused) if re else None
+    return None
+
+
+async def _confirm(desk: Desk, order: Order, refund: Transaction, said: Said) -> Said:
+    """A refusal of a *repeat* may mean that the first one worked: only the refund query tells."""
+    asked = await call(
+        desk, order, RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
+    )
+    if isinstance(asked.outcome, Unknown) and asked.outcome.not_found and isinstance(said.outcome, Refused):
+        return Said(outcome=said.outcome, event=asked.event)
+    return asked
+
+
+async def _void_if_undone(desk: Desk, order: Order, refund: Transaction) -> Order:
+    """A refused late refund: perhaps the wallet has undone the payment by itself."""
+    said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
+    undone = isinstance(said.outcome, Refused) or (isinstance(said.outcome, Took) and said.outcome.given_back)
+    if not undone:
+        await desk.store.add_events((said.event,))
+        return order
+
+    def void(now: Order, late: Transaction | None, now_ms: int) -> Verdict | None:
+        return judge.late_refund_void(now, late, now_ms) if late else None
+
+    return await record(desk, order, void, about=about_tsn(desk, refund.tsn), heard=said.event)
+
+
+async def _later(desk: Desk, order: Order, refund: Transaction, outcome: Outcome) -> RefundProgress:
+    """Quick gaps within the budget; then slow ones, and REFUND_ERROR unless it is on its way."""
+    now_ms = desk.clock.now_ms()
+    waited_ms = now_ms - refund.ctime_ms
+    if waited_ms < desk.limits.refund_budget_s * 1000:
+        gaps = (await desk.wallets.of(order)).capabilities.schedule.refund_gaps_s
+        return RefundProgress(order=order, refund=refund, look_ms=now_ms + quick_gap_ms(gaps, waited_ms))
+    if not isinstance(outcome, InProgress):
+
+        def spent(now: Order, late: Transaction | None, ms: int) -> Verdict | None:
+            return judge.refund_spent(now, late, ms) if late else None
+
+        order = await record(desk, order, spent, about=about_tsn(desk, refund.tsn))
+        refund = await _reread(desk, order, refund.tsn)
+    look_ms = now_ms + slow_gap_ms(desk.limits, refund.ctime_ms, now_ms)
+    return RefundProgress(order=order, refund=refund, look_ms=look_ms)
+
+
+def about_tsn(desk: Desk, tsn: str) -> FindMovement:
+    """Find a movement by its number, anew each time."""
+
+    async def find_it(now: Order) -> Transaction | None:
+        return await desk.store.transaction(now.key, tsn)
+
+    return find_it
+
+
+async def _reread(desk: Desk, order: Order, tsn: str) -> Transaction:
+    found = await desk.store.transaction(order.key, tsn)
+    if found is None:
+        raise OrderNotFound
+    return found

@@ -1,0 +1,64 @@
+"""Numbers of our own: sn and tsn (16 digits), event ids, nonces, keys. Seedable, so a story can be replayed.
+
+sn = '7' + 15 digits made from 49 bits: 31 bits of seconds, 8 of node, 10 of sequence (DESIGN §7): 1,024
+numbers a second and node, sorted by time, unique across nodes without asking a database.
+"""
+
+import os
+import random
+
+from paymux.kit.clock import Clock
+
+_EPOCH_S = 1_700_000_000
+"""14 November 2023; 31 bits of seconds last until 2091."""
+_SEQUENCE_BITS = 10
+_NODE_BITS = 8
+NODES = 1 << _NODE_BITS
+
+
+class Ids:
+    """Makes numbers for a block of nodes; never steps back in time, borrows from the next second when full.
+
+    A process may own several node numbers: their sequences are used as one. It starts in the second after
+    its birth, so that a quick restart repeats no number.
+    """
+
+    def __init__(self, clock: Clock, *, nodes: range = range(NODES), seed: int | None = None) -> None:
+        if not nodes or nodes.start < 0 or nodes.stop > NODES or nodes.step != 1:
+            message = f"nodes must be a block within 0 to {NODES - 1}, not {nodes}"
+            raise ValueError(message)
+        self._clock = clock
+        self._first = nodes.start << _SEQUENCE_BITS
+        self._room = len(nodes) << _SEQUENCE_BITS
+        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a seed is given by tests and simulations only
+        self._pool = random.Random(self._random.getrandbits(128))  # noqa: S311 - nonces are no secrets
+        self._second = clock.now_ms() // 1000 - _EPOCH_S + 1
+        self._used = 0
+
+    def sn(self) -> str:
+        """A new 16-digit number starting with 7."""
+        second = self._clock.now_ms() // 1000 - _EPOCH_S
+        if second > self._second:
+            self._second, self._used = second, 0
+        elif self._used == self._room:
+            self._second, self._used = self._second + 1, 0
+        bits = (self._second << _NODE_BITS + _SEQUENCE_BITS) + self._first + self._used
+        self._used += 1
+        return f"7{bits:015d}"
+
+    def event_id(self) -> str:
+        """A new id, 24 hex digits, sorted by time: 12 of milliseconds and 12 random."""
+        return f"{self._clock.now_ms():012x}{self._pool.getrandbits(48):012x}"
+
+    def nonce(self) -> str:
+        """32 hex digits for signed requests; unpredictable enough, not secret."""
+        return f"{self._pool.getrandbits(128):032x}"
+
+    def key(self) -> str:
+        """A new secret: 32 lower hex digits from the system's randomness (upay-v2.md §3.1)."""
+        return f"{self._random.getrandbits(128):032x}"
+
+
+def fresh_bytes(count: int) -> bytes:
+    """Secret random bytes from the operating system."""
+    return os.urandom(count)

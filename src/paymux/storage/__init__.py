@@ -1,0 +1,1 @@
+"""Memory: the same promises on every engine."""

@@ -1,0 +1,1 @@
+"""Dialects: bytes to domain and back; no decisions about money."""

@@ -1,0 +1,61 @@
+"""Request bodies, read with a bound: nobody fills our memory, and nobody keeps us waiting for ever."""
+
+import asyncio
+
+from starlette.types import Receive, Scope
+
+_WAIT_S = 30
+"""A till's request is a few hundred bytes; who needs longer to send it is gone or means harm."""
+
+
+class BodyTooLarge(Exception):
+    """The body is longer than allowed; reading stopped there."""
+
+
+class BodyIncomplete(Exception):
+    """The rest of the body did not come in time."""
+
+
+class CallerGone(Exception):
+    """The caller hung up before his request was complete: nobody is there to be answered."""
+
+
+async def read_body(scope: Scope, receive: Receive, *, bytes_max: int) -> bytes:
+    """Return the whole body; raises `BodyTooLarge`, `BodyIncomplete`, `CallerGone`."""
+    if _announced(scope) > bytes_max:
+        raise BodyTooLarge
+    try:
+        async with asyncio.timeout(_WAIT_S):
+            return await _read(receive, bytes_max)
+    except TimeoutError:
+        raise BodyIncomplete from None
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of this (lower-case) name."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return bytes(value)
+    return None
+
+
+async def _read(receive: Receive, bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        part = message.get("body", b"")
+        length += len(part)
+        if length > bytes_max:
+            raise BodyTooLarge
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _announced(scope: Scope) -> int:
+    """Return Content-Length; 0 when it is missing or nonsense, for then the bytes are counted."""
+    value = header(scope, b"content-length")
+    return int(value) if value and value.isdigit() and len(value) < 20 else 0

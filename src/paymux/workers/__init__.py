@@ -1,0 +1,1 @@
+"""What time forgot: one loop shape, claim due rows, act, record, back off."""

@@ -1,0 +1,1 @@
+"""Everything that is promised, tried out: `make test` runs it."""

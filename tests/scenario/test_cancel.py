@@ -1,0 +1,128 @@
+"""Cancel and the races around it: one winner, and what was told stays true (promises M2, M4)."""
+
+import asyncio
+
+import pytest
+
+from paymux.domain.errors import StateForbids
+from paymux.domain.order import Order, OrderStatus, TransactionKind
+from tests.harness.town import WALLETS, Town, in_town
+
+BOTH = pytest.mark.parametrize("wallet", sorted(WALLETS))
+DAY_S = 86_400
+
+
+@BOTH
+def test_cancel_of_a_paid_order_gives_the_money_back(wallet: str) -> None:
+    """PAID on the same day → CANCELED, nothing left at the wallet."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay(wallet, "00")
+        answer = await town.cancel(order)
+        order = await town.rest(answer.order)
+        assert (answer.before, order.status, order.net) == (OrderStatus.PAID, OrderStatus.CANCELED, 0)
+        assert town.wallet_books()[order.sn] == (0, 0)
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@BOTH
+def test_cancel_of_a_paid_qr_order_gives_the_money_back(wallet: str) -> None:
+    """WeChat reverses barcode pays only: a paid QR order goes back by refund."""
+
+    async def story(town: Town) -> None:
+        order = await town.rest(await town.precreate(wallet, "00"))
+        order = await town.rest((await town.cancel(order)).order)
+        assert order.status is OrderStatus.CANCELED
+        paid, refunded = town.wallet_books()[order.sn]
+        assert paid == refunded
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@BOTH
+@pytest.mark.parametrize("script", ["01", "05", "10", "13", "14", "15"])
+@pytest.mark.parametrize("after_s", [0, 1, 4, 14, 30, 44])
+def test_cancel_during_a_payment_has_one_winner(wallet: str, script: str, after_s: int) -> None:
+    """Whatever the moment: CANCELED and no money held, or PAID kept with the cancel refused."""
+
+    async def story(town: Town) -> None:
+        number = town.number()
+        paying = asyncio.create_task(town.pay(wallet, script, client_sn=number))
+        await asyncio.sleep(after_s + 0.5)
+        order = await by_number(town, number)
+        answer = await town.cancel(order)
+        paid = await paying
+        order = await town.rest(answer.order)
+        assert order.status is OrderStatus.CANCELED
+        assert paid.status is not OrderStatus.PAID or answer.before is OrderStatus.PAID
+        await asyncio.sleep(4_000)
+        await town.rest(order)
+        theirs = town.wallet_books()[order.sn]
+        assert theirs[0] == theirs[1]
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+async def by_number(town: Town, client_sn: str) -> Order:
+    """The order a till made."""
+    found = await town.store.order_by_client_sn(town.terminal.bucket, town.terminal.merchant_sn, client_sn)
+    assert found is not None
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize("after_s", [0, 1, 2, 60, 239])
+def test_cancel_of_a_qr_order_has_one_winner(wallet: str, after_s: int) -> None:
+    """A QR order somebody is paying: the cancel wins and the money goes back."""
+
+    async def story(town: Town) -> None:
+        order = await town.precreate(wallet, "10")
+        await asyncio.sleep(after_s + 0.3)
+        order = await town.rest((await town.cancel(order)).order)
+        assert order.status is OrderStatus.CANCELED
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@BOTH
+def test_two_cancels_at_once_are_one(wallet: str) -> None:
+    """Cancel and revoke pressed together: one movement undoes the order."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay(wallet, "00")
+        await asyncio.gather(*(town.cancel(order) for _ in range(8)))
+        order = await town.rest(order)
+        kinds = [one.kind for one in await town.movements(order)]
+        assert order.status is OrderStatus.CANCELED
+        assert kinds == [TransactionKind.PAY, TransactionKind.CANCEL]
+
+    in_town(story)
+
+
+@BOTH
+def test_what_cannot_be_cancelled_says_why(wallet: str) -> None:
+    """Another day, after a refund, or twice: refused, and the order stays as it is."""
+
+    async def story(town: Town) -> None:
+        canceled = await town.rest((await town.cancel(await town.pay(wallet, "00"))).order)
+        refunded = await town.pay(wallet, "00")
+        await town.refund(refunded, 30, "R1")
+        yesterday = await town.pay(wallet, "00")
+        await asyncio.sleep(DAY_S)
+        for order, code in (
+            (canceled, "UPAY_CANCEL_ORDER_NOOP"),
+            (refunded, "UPAY_CANCEL_INVALID_ORDER_STATE"),
+            (yesterday, "UPAY_CANCEL_INVALID_ORDER_STATE"),
+        ):
+            before = await town.now(order)
+            with pytest.raises(StateForbids) as refused:
+                await town.cancel(order)
+            assert refused.value.error_code == code
+            assert await town.now(order) == before
+
+    in_town(story)

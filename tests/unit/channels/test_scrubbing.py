@@ -1,0 +1,81 @@
+"""Transcripts keep no secrets: proven by putting canaries everywhere and looking for them."""
+
+import string
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paymux.channels.contract import Channel, Pay
+from paymux.domain.payways import SubPayway
+from tests.unit.channels import makers
+
+CANARIES = st.text(alphabet=string.ascii_letters + string.digits, min_size=16, max_size=40)
+CHANNELS = pytest.mark.parametrize("channel", [makers.alipay(), makers.wechat()], ids=["alipay", "wechat"])
+
+
+def _assert_scrubbed(channel: Channel, text: str, canary: str) -> None:
+    scrubbed = channel.scrub(text)
+    assert canary not in scrubbed
+    assert channel.scrub(scrubbed) == scrubbed, "scrubbing twice must change nothing more"
+
+
+@CHANNELS
+@given(canary=CANARIES)
+def test_no_barcode_leaves_in_a_request(channel: Channel, canary: str) -> None:
+    """A pay request's transcript shows four characters of the code and no signature."""
+    pay = Pay(out_trade_no="1", amount=1, auth_code=canary, subject="s", ctime_ms=0)
+    text = makers.sent(channel.build(pay, now_ms=0, nonce="n")).body.decode()
+    _assert_scrubbed(channel, text, canary)
+    assert f"{canary[:2]}************{canary[-2:]}" in channel.scrub(text)
+
+
+@CHANNELS
+@given(canary=CANARIES)
+def test_no_buyer_leaves_in_a_request(channel: Channel, canary: str) -> None:
+    """The buyer's id goes to the wallet and nowhere else."""
+    order = msgspec.structs.replace(makers.precreate(SubPayway.MINI), payer_uid=canary)
+    _assert_scrubbed(channel, makers.sent(channel.build(order, now_ms=0, nonce="n")).body.decode(), canary)
+
+
+@given(canary=CANARIES, name=st.sampled_from(["buyer_user_id", "buyer_open_id", "buyer_logon_id", "sign"]))
+def test_no_buyer_leaves_in_alipays_words(canary: str, name: str) -> None:
+    """Replies, cut replies, notifications, and JSON inside JSON."""
+    fields = {**makers.ALIPAY_PAID, name: canary}
+    reply = makers.alipay_reply("pay", fields).decode()
+    _assert_scrubbed(makers.alipay(), reply, canary)
+    _assert_scrubbed(makers.alipay(), reply[: reply.index(canary) + len(canary)], canary)
+    _assert_scrubbed(makers.alipay(), msgspec.json.encode({"log": reply}).decode(), canary)
+    form = makers.alipay_notification(makers.ALIPAY_NOTIFIED | {"buyer_id": canary, "buyer_logon_id": canary})
+    _assert_scrubbed(makers.alipay(), form.decode(), canary)
+
+
+@given(canary=CANARIES, name=st.sampled_from(["openid", "sub_openid", "sign", "req_info"]))
+def test_no_buyer_leaves_in_wechats_words(canary: str, name: str) -> None:
+    """Bare or in CDATA, whole or cut."""
+    for value in (canary, f"<![CDATA[{canary}]]>"):
+        whole = f"<xml><a>1</a><{name}>{value}</{name}><b>2</b></xml>"
+        _assert_scrubbed(makers.wechat(), whole, canary)
+        assert "<a>1</a>" in makers.wechat().scrub(whole)
+        assert "<b>2</b>" in makers.wechat().scrub(whole)
+        _assert_scrubbed(makers.wechat(), whole[: whole.index(canary) + len(canary)], canary)
+
+
+@CHANNELS
+@given(text=st.text(max_size=200))
+def test_scrubbing_takes_any_text(channel: Channel, text: str) -> None:
+    """It never raises, and twice is as good as once."""
+    once = channel.scrub(text)
+    assert channel.scrub(once) == once
+
+
+def test_our_signature_is_masked() -> None:
+    """A signature in a transcript would let others check guesses at what was masked."""
+    for channel, body in (
+        (makers.alipay(), makers.alipay().build(makers.QUERY, now_ms=0, nonce="n")),
+        (makers.wechat(), makers.wechat().build(makers.QUERY, now_ms=0, nonce="n")),
+    ):
+        text = channel.scrub(makers.sent(body).body.decode())
+        assert makers.SN in text
+        assert "sign=***" in text or "<sign>***</sign>" in text
