@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: Path = Path("data")
     """Folder for the database, the keys and nothing else; made at the first start, readable only by us."""
     database: str = ""
-    """Where orders are kept: `sqlite:///absolute/path`. Empty: paymux.db in data_dir."""
+    """Where orders are kept: `sqlite:////absolute/path`, with four slashes. Empty: paymux.db in data_dir."""
     master_key: HexKey = ""
     """Key that seals secrets at rest, 64 hex digits. For those who keep keys outside the machine; best given
     as PAYMUX_MASTER_KEY. Empty: the key in master_key_file."""
@@ -64,9 +64,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_targets: bool = False
     """Whether notifications may go to loopback and private addresses. Off: a till that names such a
     notify_url cannot make the gateway talk to your inner network."""
-    refuse_same_device: bool = False
-    """Whether activating a device_id for a second time under a merchant is refused. Off: each activation
-    makes a new terminal (upay-v2.md §13 no. 23)."""
     strict_client_sn: bool = False
     """Whether a client_sn longer than 32 bytes is refused. Off: up to 64, with a warning in the log
     (upay-v2.md §13 no. 4)."""

@@ -1,13 +1,17 @@
 """`paymux demo` as a stranger meets it: one line of JSON, then HTTP and MD5 and nothing else of ours."""
 
+import base64
 import hashlib
+import http.server
 import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 PAYMUX = (sys.executable, "-m", "paymux")
 KEYS = {
@@ -106,7 +112,7 @@ class Till:
         whole = {"terminal_sn": self.terminal_sn, **content}
         return call(self._facts["gateway"], path, self.terminal_sn, self.key, whole)
 
-    def pay(self, client_sn: str, barcode: str) -> dict[str, Any]:
+    def pay(self, client_sn: str, barcode: str, **more: str) -> dict[str, Any]:
         """Sell something for 1.20 yuan."""
         return self.call(
             "/upay/v2/pay",
@@ -115,6 +121,7 @@ class Till:
             dynamic_id=barcode,
             subject="Coffee",
             operator="me",
+            **more,
         )
 
 
@@ -196,6 +203,45 @@ def test_a_demo_that_keeps_its_data_goes_on_where_it_was(tmp_path: Path) -> None
         assert money(books) == money(get(f"{second['sandbox']}/_sandbox/books"))
         assert stopped(process) == (0, "")
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@contextmanager
+def merchant() -> Iterator[tuple[str, queue.Queue[tuple[str, bytes]]]]:
+    """Run a merchant's server on loopback; return its URL, and what it is told: Authorization and body."""
+    told: queue.Queue[tuple[str, bytes]] = queue.Queue()
+
+    class Ear(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            told.put((self.headers["Authorization"], body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"success")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Ear) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/paid", told
+        server.shutdown()
+
+
+def test_the_merchant_is_told_and_can_check_who_told_him(tmp_path: Path) -> None:
+    """The notification's signature holds under the key the demo prints, which the gateway publishes, too."""
+    with demo(tmp_path, "--json") as process, merchant() as (url, told):
+        facts = line_of(process)
+        till = Till(facts, facts["terminal_sn"], facts["terminal_key"])
+        till.pay("told", "13" + "0" * 16, notify_url=url)
+        header, body = told.get(timeout=10)
+        public = serialization.load_pem_public_key(facts["notify_public_key"].encode())
+        assert isinstance(public, rsa.RSAPublicKey)
+        public.verify(base64.b64decode(header), body, padding.PKCS1v15(), hashes.SHA256())
+        order = json.loads(body)
+        assert (order["client_sn"], order["order_status"]) == ("told", "PAID")
+        with urllib.request.urlopen(f"{facts['gateway']}/.well-known/paymux-notify-key.pem") as reply:  # noqa: S310 - http on loopback
+            assert reply.read().decode() == facts["notify_public_key"]
+        assert stopped(process) == (0, "")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

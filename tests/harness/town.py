@@ -30,6 +30,7 @@ from paymux.flows.pay import pay
 from paymux.flows.precreate import precreate
 from paymux.flows.query import query
 from paymux.flows.refund import refund
+from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import Ids
 from paymux.kit.seal import Sealer
 from paymux.sandbox.keys import KeyRing, make_keys
@@ -66,6 +67,7 @@ class Wire:
         self.told: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.shop_answers: Callable[[int], bytes] = lambda _: b"success"
         self.cut = False
+        self.mail_lost = False
         self.stirred = asyncio.Event()
 
     async def send(self, lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
@@ -107,6 +109,10 @@ class Wire:
         """Nothing to close."""
 
 
+class Crashed(BaseException):
+    """The process died here: no handler may catch it."""
+
+
 class Town:
     """The world, the gateway's desk and its workers, and short words for what a till does."""
 
@@ -116,23 +122,50 @@ class Town:
         self.wire = Wire(self.world)
         self.store = SqliteStore(path, sealer=Sealer(bytes(32)), clock=self.clock, threaded=False)
         self.alarms: list[dict[str, Any]] = []
-        self.desk = Desk(
-            store=self.store,
-            wallets=Wallets(self.store, open_channel),
-            transport=self.wire,
-            clock=self.clock,
-            ids=Ids(self.clock, seed=seed),
-            limits=limits,
-            log=self._log(),
-            callback_base=CALLBACK_BASE,
-            notification_body=lambda order, movement: order_body(order, movement).decode(),
-        )
-        self.workers = Workers(self.desk, NotifyRules(sign=lambda _: "signature"))
+        self._limits, self._births = limits, seed
+        self.desk, self.workers = self._gateway()
         self.callbacks: list[tuple[str, int]] = []
         self.numbers = 0
         self.terminal = Terminal(
             terminal_sn=TERMINAL, merchant_sn=MERCHANT, store_sn=STORE, current_key="0" * 32
         )
+
+    def _gateway(self) -> tuple[Desk, Workers]:
+        self._births += 1
+        desk = Desk(
+            store=self.store,
+            wallets=Wallets(self.store, open_channel),
+            transport=self.wire,
+            clock=self.clock,
+            ids=Ids(self.clock, seed=self._births),
+            limits=self._limits,
+            log=self._log(),
+            callback_base=CALLBACK_BASE,
+            notification_body=lambda order, movement: order_body(order, movement).decode(),
+            crash=CrashPoints(),
+        )
+        return desk, Workers(desk, NotifyRules(sign=lambda _: "signature"))
+
+    def arm(self, point: str) -> asyncio.Event:
+        """Let the gateway die at its next visit to a crash point; the event tells that it has."""
+        died = asyncio.Event()
+
+        def dying(place: str) -> None:
+            if place == point and not died.is_set():
+                died.set()
+                raise Crashed(point)
+
+        object.__setattr__(self.desk, "crash", dying)
+        return died
+
+    async def restart(self) -> None:
+        """Let go of the old process as a kill would, and start a new one on the same database."""
+        for lane in self.workers._lanes:
+            for task in list(lane._under_way):
+                task.cancel()
+        await self.workers.stop()
+        self.desk, self.workers = self._gateway()
+        self.workers.start()
 
     async def settle_in(self) -> None:
         """Write the merchant, its terminal and its channel accounts."""
@@ -270,7 +303,7 @@ class Town:
                     await self.wire.stirred.wait()
 
     async def _deliver(self, one_id: str, url: str, headers: dict[str, str], body: bytes) -> None:
-        if self.wire.cut:
+        if self.wire.cut or self.wire.mail_lost:
             self.world.callback_answered(one_id, 0, b"")
             return
         found = _CALLBACK_PATH.fullmatch(urlsplit(url).path)
@@ -278,7 +311,11 @@ class Town:
         account, bucket, merchant, sn, _ = found.groups()
         key = OrderKey(int(bucket), merchant, sn)
         raw = Callback(method="POST", query="", headers=headers, body=body)
-        ack = await callback(self.desk, account, key, raw)
+        try:
+            ack = await callback(self.desk, account, key, raw)
+        except Crashed:
+            self.world.callback_answered(one_id, 0, b"")
+            return
         self.callbacks.append((sn, ack.status))
         self.world.callback_answered(one_id, ack.status, ack.body)
 

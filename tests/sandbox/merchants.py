@@ -1,6 +1,7 @@
 """Merchants for the tests: they sign and verify with code of their own, as any stranger's SDK would."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import html
@@ -27,6 +28,7 @@ class Clock:
         self.now_ms = NOON_MS
 
     def __call__(self) -> int:
+        """Return the time in ms."""
         return self.now_ms
 
 
@@ -62,7 +64,7 @@ class Town:
             status, body = (200, good[callback.ack]) if self.acknowledges else (500, b"")
             self.world.callback_answered(callback.id, status, body)
 
-    def control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    def control(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - whatever JSON can say
         """Use the sandbox's own API; returns the parsed answer."""
         data = json.dumps(body).encode() if body is not None else b""
         return json.loads(self.world.handle(Call(method=method, path=f"/_sandbox/{path}", body=data)).body)
@@ -88,7 +90,7 @@ class AlipayMerchant:
         self._world = world
         row: dict[str, Any] = next(row for row in world.accounts() if row["name"] == name)
         self.row = row
-        self._key: Any = serialization.load_pem_private_key(row["private_key"].encode(), None)
+        self._key: Any = _private_key(row["private_key"])
         self._alipay: Any = world.alipay.accounts[name].alipay.public
         self._certs: dict[str, str] = {}
 
@@ -141,15 +143,16 @@ class AlipayMerchant:
 
     def verify(self, text: bytes, signature: str) -> None:
         """Raise unless the wallet signed `text`."""
-        key: Any = serialization.load_pem_public_key(self._alipay.encode())
-        key.verify(base64.b64decode(signature), text, padding.PKCS1v15(), hashes.SHA256())
+        _public_key(self._alipay).verify(
+            base64.b64decode(signature), text, padding.PKCS1v15(), hashes.SHA256()
+        )
 
     def use_certificates(self, app_cert_sn: str, root_cert_sn: str) -> None:
         """Send these serial numbers from now on."""
         self._certs = {"app_cert_sn": app_cert_sn, "alipay_root_cert_sn": root_cert_sn}
 
     def _sign(self, fields: Mapping[str, str]) -> str:
-        text = _joined(fields).encode()
+        text = _joined(fields).encode(fields["charset"])
         return base64.b64encode(self._key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
 
     # the usual requests
@@ -299,6 +302,16 @@ def micropay(number: str, script: str, amount: int) -> dict[str, str]:
 def read_flat_xml(body: bytes) -> dict[str, str]:
     """Read the wallet's XML with nothing but a pattern."""
     return dict(re.findall(r"<(\w+)><!\[CDATA\[(.*?)\]\]></\1>", body.decode(), re.DOTALL))
+
+
+@functools.cache
+def _private_key(pem: str) -> Any:  # noqa: ANN401 - cryptography's union of all key kinds says no more
+    return serialization.load_pem_private_key(pem.encode(), None)
+
+
+@functools.cache
+def _public_key(pem: str) -> Any:  # noqa: ANN401 - as above
+    return serialization.load_pem_public_key(pem.encode())
 
 
 def _joined(fields: Mapping[str, str]) -> str:

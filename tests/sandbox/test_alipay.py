@@ -285,7 +285,7 @@ def test_foreign_barcodes_are_invalid(town: Town) -> None:
 
 
 def test_query_and_body_are_merged_and_absolute_targets_understood(town: Town) -> None:
-    """The Node SDK puts common parameters into the query, official Python SDKs send the whole URL as target."""
+    """The Node SDK puts common parameters into the query, Python SDKs send the whole URL as target."""
     fields = town.alipay.fields("trade.pay", pay_biz("a1", "00", "1.00"))
     body = urlencode({"biz_content": fields.pop("biz_content")}).encode()
     call = Call(
@@ -329,8 +329,11 @@ def test_a_merchant_sees_only_its_own_orders(town: Town) -> None:
 
 def test_gbk_merchants_are_understood(town: Town) -> None:
     """A request in GBK is verified and answered in GBK."""
-    fields = town.alipay.fields("trade.pay", pay_biz("a1", "00", "1.00"), charset="gbk")
-    reply = town.world.handle(Call(method="POST", path="/gateway.do", body=urlencode(fields).encode()))
+    biz = pay_biz("a1", "00", "1.00") | {"subject": "龙井茶"}
+    fields = town.alipay.fields("trade.pay", biz, charset="gbk")
+    body = urlencode(fields, encoding="gbk").encode()
+    reply = town.world.handle(Call(method="POST", path="/gateway.do", body=body))
+    assert town.world.bank.trades["alipay/a1"].subject == "龙井茶"
     assert town.alipay.read(reply, "trade.pay")["code"] == "10000"
     assert reply.headers["content-type"] == "text/html;charset=gbk"
 

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import signal
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+import paymux.sandbox
 from paymux.sandbox.keys import KeyRing
 from paymux.sandbox.server import Sandbox, is_loopback
 from tests.sandbox.merchants import AlipayMerchant, WechatMerchant, micropay, pay_biz, read_flat_xml
@@ -206,3 +211,24 @@ def test_a_taken_port_is_said_so(keys: KeyRing) -> None:
             await Sandbox(port=port, keys=keys).start()
 
     play(sandbox, story)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_ends_cleanly_when_asked(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM: no traceback, exit code 0, books on disk."""
+    program = (
+        "import pathlib, sys\n"
+        "from paymux.sandbox.server import run\n"
+        "run(data_dir=pathlib.Path(sys.argv[1]), on_ready=lambda one: print(one.base_url, flush=True))\n"
+    )
+    source = str(Path(paymux.sandbox.__file__).parent.parent.parent)
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipe = subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": source}
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "")
+    assert (tmp_path / "sandbox-books.json").exists()

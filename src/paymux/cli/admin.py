@@ -98,12 +98,13 @@ async def _books(settings: Settings) -> list[Row]:
     async with open_memory(settings, existing=True) as memory:
         after = None
         while page := await memory.orders(status=None, after=after, limit=_PAGE):
-            rows += map(_row, page)
+            rows += map(row_of, page)
             after = page[-1].key
     return rows
 
 
-def _row(order: Order) -> Row:
+def row_of(order: Order) -> Row:
+    """An order as a line of the books."""
     return Row(
         wallet=order.channel,
         out_trade_no=order.sn,

@@ -146,7 +146,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield _fail("database", f"damaged: {found}", "stop the gateway and restore your backup")
             return
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE doctor_was_here (nothing TEXT)")
+        connection.execute("CREATE TABLE doctor_was_here (line TEXT)")
         connection.execute("ROLLBACK")
     newest = migrations()[-1]
     text = f"{path} is whole and can be written, schema {newest.number:04d}_{newest.name}"

@@ -30,6 +30,10 @@ OPEN_REFUND = frozenset({TransactionStatus.CREATED, TransactionStatus.IN_PROG})
 """A refund whose amount is reserved and whose end is not known."""
 
 
+TIMEOUT = Refused(error_code="TRADE_TIMEOUT", text="交易超时自动撤单")
+"""Nobody paid in time."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be written. `what` and `text` go into the history; `alarm` calls an operator.
 
@@ -76,7 +80,11 @@ def refused(order: Order, undo: Transaction | None, now_ms: int, said: Refused) 
     status = next_status(order.status, Fact.REFUSED)
     if status is order.status:
         return None
-    reason = said if not order.error_code else Refused(error_code=order.error_code, text=order.error_message)
+    reason = said
+    if order.error_code:
+        reason = Refused(error_code=order.error_code, text=order.error_message)
+    elif now_ms >= order.deadline_ms:
+        reason = TIMEOUT  # the wallet closed it because its time was up (upay-v2.md §5)
     return _over(order, undo, status, now_ms, reason=reason, watch=False)
 
 

@@ -33,16 +33,7 @@ async def call(desk: Desk, order: Order, operation: Operation) -> Said:
     request = channel.build(operation, now_ms=began_ms, nonce=desk.ids.nonce())
     if isinstance(request, Prepared):
         return Said(outcome=request, event=_event(desk, order, operation, "nothing to send: signed locally"))
-    response: HttpResponse | None = None
-    outcome: Outcome
-    try:
-        response = await desk.transport.send(f"{order.merchant_id}/{order.account}", channel.tls, request)
-    except NotSent as error:
-        outcome = Unknown(trouble=Trouble.IO, text=str(error), sent=False)
-    except NoReply as error:
-        outcome = Unknown(trouble=Trouble.IO, text=str(error))
-    else:
-        outcome = channel.read(operation, response)
+    outcome, response = await _exchange(desk, channel, order, operation, request)
     if isinstance(outcome, Misconfigured):
         desk.log.error(
             "channel.misconfigured",
@@ -56,6 +47,22 @@ async def call(desk: Desk, order: Order, operation: Operation) -> Said:
     took_ms = desk.clock.now_ms() - began_ms
     text = _transcript(channel, request, response, outcome, took_ms)
     return Said(outcome=outcome, event=_event(desk, order, operation, text))
+
+
+async def _exchange(
+    desk: Desk, channel: Channel, order: Order, operation: Operation, request: HttpRequest
+) -> tuple[Outcome, HttpResponse | None]:
+    tls = channel.tls
+    if request.mutual_tls and (tls is None or not tls.certificate):
+        text = "refunds and reversals need client_cert and client_key in the channel account"
+        return Misconfigured(provider_code="NO_CLIENT_CERTIFICATE", text=text), None
+    try:
+        response = await desk.transport.send(f"{order.merchant_id}/{order.account}", tls, request)
+    except NotSent as error:
+        return Unknown(trouble=Trouble.IO, text=str(error), sent=False), None
+    except NoReply as error:
+        return Unknown(trouble=Trouble.IO, text=str(error)), None
+    return channel.read(operation, response), response
 
 
 def describe(outcome: Outcome) -> str:

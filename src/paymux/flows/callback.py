@@ -9,7 +9,7 @@ from paymux.channels.contract import Ack, Callback, CallbackFact, CallbackForged
 from paymux.domain import judge
 from paymux.domain.errors import PaywayNotServed
 from paymux.domain.judge import UNSETTLED, Verdict
-from paymux.domain.order import Order, OrderKey, Transaction
+from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind
 from paymux.domain.outcome import GaveBack, Took
 from paymux.flows.call import Said, describe
 from paymux.flows.desk import Desk
@@ -82,7 +82,7 @@ async def _about_refund(desk: Desk, channel: Channel, order: Order, fact: Callba
         await record(desk, order, concluded, about=about_tsn(desk, refund.tsn), heard=heard)
         return channel.ack
     await desk.store.add_events((heard,))
-    if refund.refund_request_no:
+    if refund.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
         await refund_step(desk, order, refund, first=False)
     return channel.ack
 

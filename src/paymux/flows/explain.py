@@ -172,10 +172,15 @@ def _steps(order: Order, transactions: Sequence[Transaction], events: Sequence[E
         amount=order.total,
         words=order.subject,
     )
-    for event in events:
+    for event in sorted(events, key=lambda one: (one.at_ms, not _heard(order, one))):
         amount = _amount(order, event, transactions)
         words = WHATS.get(event.what, event.what)
         yield Step(at_ms=event.at_ms, who=event.who, what=words, amount=amount, words=event.text)
+
+
+def _heard(order: Order, event: Event) -> bool:
+    """Whether the channel said it: that comes before what was concluded in the same millisecond."""
+    return event.what.startswith(f"{order.channel}.")
 
 
 def _amount(order: Order, event: Event, transactions: Sequence[Transaction]) -> int | None:

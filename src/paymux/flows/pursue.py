@@ -5,9 +5,9 @@ learned, and says when to look again. Schedules are the channel's data (00-princ
 """
 
 from paymux.channels.contract import Schedule
-from paymux.domain.judge import UNSETTLED
+from paymux.domain.judge import TIMEOUT, UNSETTLED
 from paymux.domain.order import Order
-from paymux.domain.outcome import InProgress, Outcome, Refused
+from paymux.domain.outcome import InProgress, Outcome
 from paymux.domain.payways import SubPayway
 from paymux.flows.desk import Desk
 from paymux.flows.handover import leave_to_recovery
@@ -16,8 +16,6 @@ from paymux.flows.progress import Progress
 from paymux.flows.record import fresh
 from paymux.flows.undo import begin_reversal, undo_step
 from paymux.storage.contract import DueKind
-
-TIMEOUT = Refused(error_code="TRADE_TIMEOUT", text="交易超时自动撤单")
 
 
 async def follow(desk: Desk, progress: Progress, *, until_ms: int) -> Order:

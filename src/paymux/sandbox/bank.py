@@ -299,7 +299,7 @@ class Bank:
             hidden_until_ms=now_ms + script.hidden_ms if script.hidden_ms else 0,
         )
         self.adopt(trade)
-        if trade.expires_ms:
+        if trade.expires_ms and script.buyer is not Buyer.LATE:  # a late buyer meets a wallet that expires late
             self.agenda.plan(trade.expires_ms, "expire", trade.key)
         return trade
 

@@ -101,7 +101,7 @@ class Control:
             ("POST", "buyers"): self._set_buyer,
             ("GET", "time"): lambda *_: self._time(),
             ("POST", "time"): self._move_time,
-            ("GET", "transcript"): lambda *_: list(world.transcript.entries),
+            ("GET", "transcript"): lambda *_: world.transcript.entries(),
             ("POST", "scan"): self._scan,
             ("POST", "reset"): self._reset,
         }

@@ -68,6 +68,7 @@ class Sandbox:
         )
         self._ports = (port, tls_port)
         self._data_dir = data_dir
+        self._dirty = False
         self._wake = asyncio.Event()
         self._places = asyncio.Semaphore(DELIVERIES_AT_ONCE_MAX)
         self._servers: list[_Server] = []
@@ -115,6 +116,7 @@ class Sandbox:
         await asyncio.gather(live, *self._tasks, *self._deliveries.values(), return_exceptions=True)
         if self._client:
             await self._client.close()
+        self._dirty = True
         self._save()
 
     # --- answering ---
@@ -153,6 +155,7 @@ class Sandbox:
             client_cert=client_cert,
         )
         reply = self.world.handle(call)
+        self._dirty = True
         self._wake.set()
         return await self._send(request, reply)
 
@@ -202,10 +205,12 @@ class Sandbox:
                     ) as reply:
                         status, answer = reply.status, await reply.content.read(ANSWER_MAX_BYTES)
         self.world.callback_answered(callback.id, status, answer)
+        self._dirty = True
         self._wake.set()
 
     def _save(self) -> None:
-        if self._data_dir:
+        if self._data_dir and self._dirty:
+            self._dirty = False
             ahead_ms = self.world.bank.clock.now_ms() - _now_ms()
             snapshot.save(self.world, self._data_dir, ahead_ms=ahead_ms)
 

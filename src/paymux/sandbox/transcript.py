@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
-if TYPE_CHECKING:
-    from paymux.sandbox.messages import Call, Reply
-    from paymux.sandbox.records import Notice
+import msgspec
+
+from paymux.sandbox.messages import Call, Reply
+from paymux.sandbox.records import Notice
 
 CALLS_MAX = 1_000
 TEXT_MAX = 2_000
@@ -19,47 +19,70 @@ _SIGNATURE = re.compile(r"(\bsign\W{1,4}(?:<!\[CDATA\[)?)([\w+/]{8})[\w+/=]+")
 
 
 class Transcript:
-    """The last calls and callbacks, oldest first."""
+    """The last calls and callbacks, oldest first; masked when shown, so that noting costs nothing."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self.entries: deque[dict[str, object]] = deque(maxlen=CALLS_MAX)
+        self._notes: deque[_Call | _Callback] = deque(maxlen=CALLS_MAX)
 
     def call(self, time_ms: int, call: Call, reply: Reply) -> None:
         """Note a call to a wallet."""
-        request = b"&".join(part for part in (call.query, call.body) if part)
-        self.entries.append(
-            {
-                "time_ms": time_ms,
-                "kind": "call",
-                "method": call.method,
-                "path": call.bare_path(),
-                "request": scrub(request),
-                "status": reply.status,
-                "reply": scrub(reply.body),
-                "lost": reply.lost,
-                "delay_ms": reply.delay_ms,
-            }
-        )
+        self._notes.append(_Call(time_ms=time_ms, call=call, reply=reply))
 
     def callback(self, time_ms: int, notice: Notice, status: int, answer: bytes) -> None:
         """Note a callback and what the merchant answered."""
-        self.entries.append(
-            {
-                "time_ms": time_ms,
-                "kind": "callback",
-                "wallet": notice.wallet,
-                "url": notice.url,
-                "fields": notice.fields,
-                "attempt": notice.attempts,
-                "status": status,
-                "answer": scrub(answer),
-            }
+        attempt = notice.attempts
+        self._notes.append(
+            _Callback(time_ms=time_ms, notice=notice, attempt=attempt, status=status, answer=answer)
         )
+
+    def entries(self) -> list[dict[str, object]]:
+        """Tell what was said."""
+        return [note.shown() for note in self._notes]
 
     def clear(self) -> None:
         """Forget."""
-        self.entries.clear()
+        self._notes.clear()
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    time_ms: int
+    call: Call
+    reply: Reply
+
+    def shown(self) -> dict[str, object]:
+        call, reply = self.call, self.reply
+        return {
+            "time_ms": self.time_ms,
+            "kind": "call",
+            "method": call.method,
+            "path": call.bare_path(),
+            "request": scrub(b"&".join(part for part in (call.query, call.body) if part)),
+            "status": reply.status,
+            "reply": scrub(reply.body),
+            "lost": reply.lost,
+            "delay_ms": reply.delay_ms,
+        }
+
+
+class _Callback(msgspec.Struct, frozen=True, kw_only=True):
+    time_ms: int
+    notice: Notice
+    attempt: int
+    status: int
+    answer: bytes
+
+    def shown(self) -> dict[str, object]:
+        return {
+            "time_ms": self.time_ms,
+            "kind": "callback",
+            "wallet": self.notice.wallet,
+            "url": self.notice.url,
+            "fields": self.notice.fields,
+            "attempt": self.attempt,
+            "status": self.status,
+            "answer": scrub(self.answer),
+        }
 
 
 def scrub(data: bytes) -> str:

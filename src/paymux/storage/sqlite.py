@@ -117,6 +117,8 @@ class SqliteStore:
         start = rows.key_row(after) if after else (-1, "", "")
         if status is None:
             found = self._all("orders_page", (*start, limit))
+        elif status is OrderStatus.PAID:
+            found = self._all("orders_page_paid", (*start, limit))
         else:
             found = self._all("orders_page_of_status", (status.value, *start, limit))
         return [rows.order_of(row) for row in found]

@@ -89,17 +89,18 @@ class Till:
 
     async def call(self, name: str, /, **fields: Any) -> dict[str, Any]:
         """POST an order call with these fields; terminal_sn is added."""
-        return await self.post(f"/upay/v2/{name}", {"terminal_sn": self.sn, **fields})
+        return await self.post(f"/upay/v2/{name}", {"terminal_sn": self.sn} | fields)
 
-    async def pay(self, dynamic_id: str, client_sn: str, **fields: Any) -> dict[str, Any]:
+    async def pay(self, dynamic_id: str, client_sn: str, /, **fields: Any) -> dict[str, Any]:
         """Pay 1 yuan by barcode."""
-        usual = {"total_amount": "100", "subject": "tea", "operator": "ann"}
-        return await self.call("pay", **usual | {"dynamic_id": dynamic_id, "client_sn": client_sn} | fields)
+        sale = {"total_amount": "100", "subject": "tea", "operator": "ann"}
+        sale |= {"dynamic_id": dynamic_id, "client_sn": client_sn}
+        return await self.call("pay", **sale | fields)
 
-    async def precreate(self, client_sn: str, **fields: Any) -> dict[str, Any]:
+    async def precreate(self, client_sn: str, /, **fields: Any) -> dict[str, Any]:
         """Ask for a QR code for 1 yuan."""
-        usual = {"total_amount": "100", "subject": "tea", "operator": "ann", "payway": "3"}
-        return await self.call("precreate", **usual | {"client_sn": client_sn} | fields)
+        sale = {"total_amount": "100", "subject": "tea", "operator": "ann", "payway": "3"}
+        return await self.call("precreate", **sale | {"client_sn": client_sn} | fields)
 
     async def post(self, path: str, fields: Any) -> dict[str, Any]:
         """POST any JSON."""

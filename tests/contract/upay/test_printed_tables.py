@@ -93,7 +93,7 @@ def test_communication_errors(row: str) -> None:
 
 
 def test_result_codes() -> None:
-    """All of them, in the S0 spelling without its typing slip; its rows that are words, not codes, are left out."""
+    """All of them, without a typing slip of the Chinese appendix and its rows that are words, not codes."""
     assert set(RESULTS.split()) <= set(ResultCode)
 
 

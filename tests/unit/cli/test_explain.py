@@ -172,6 +172,13 @@ def test_money_is_left_out_where_it_is_not_certain() -> None:
     assert [step.amount for step in story.steps] == [1234, None]
 
 
+def test_words_come_before_conclusions() -> None:
+    """Both are kept in one commit, at one time: first what the wallet said, then what followed from it."""
+    events = (event(800, "gateway", "order.paid"), event(800, "wechat", "wechat.pay", HEARD))
+    story = tell(PAID, transactions=(), events=events, due=(), notifications=())
+    assert [step.who for step in story.steps[1:]] == ["wechat", "gateway"]
+
+
 def test_an_open_order_says_when_it_is_looked_at_again() -> None:
     """CREATED with work waiting: the time and number of the next attempt, and the advice to wait."""
     text = told(ORDER, due=(duty(DueKind.RECOVER, attempts=2),))

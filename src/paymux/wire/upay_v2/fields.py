@@ -85,8 +85,10 @@ class Fields:
     def count(self, name: str, *, digits_max: int, missing: int | None = None) -> int:
         """Return a whole number of at most `digits_max` digits; `missing` None: it must be there."""
         value = self.raw(name)
-        if value is None and missing is not None:
-            return missing
+        if value is None:
+            if missing is None:
+                self.fault(f"{name}不可以为空")
+            return missing or 0
         text = str(value) if type(value) is int or type(value) is str else ""
         if not text.isdecimal() or not text.isascii() or len(text) > digits_max:
             self.fault(f"{name}为非负整数，长度不超过{digits_max}位")
