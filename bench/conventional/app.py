@@ -50,8 +50,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         session.add(
             Terminal(sn=TERMINAL_SN, key=TERMINAL_KEY, merchant_sn=MERCHANT_SN, store_sn=STORE_SN)
         )
-    import asyncio
-    app.state.lock = asyncio.Lock()
     app.state.sns = count(time.time_ns() // 1_000_000 * 1_000 + 7_000_000_000_000_000)
     async with httpx.AsyncClient(base_url=os.environ["BENCH_WALLET"], timeout=12) as client:
         app.state.wallet = WeChat(client, app_id=APP_ID, mch_id=MCH_ID, api_key=API_KEY)
@@ -139,8 +137,7 @@ async def pay(
     due = Due(order=order, run_at_ms=order.ctime_ms + _RECOVER_AFTER_MS)
     session.add_all([order, movement, due])
     try:
-        async with request.app.state.lock:
-            await session.commit()
+        await session.commit()
     except IntegrityError:
         text = f"client_sn {wish.client_sn} 在系统中已经存在"
         biz = BizResponse(result_code="FAIL", error_code="CLIENT_SN_CONFLICT", error_message=text)
@@ -155,8 +152,7 @@ async def pay(
     _settle(order, movement, paid)
     session.add(Transcript(order=order, at_ms=_now_ms(), request=paid.request, response=paid.response))
     await session.delete(due)
-    async with request.app.state.lock:
-        await session.commit()
+    await session.commit()
     return Reply(biz_response=BizResponse(result_code="PAY_SUCCESS", data=_data(order)))
 
 

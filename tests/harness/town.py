@@ -213,7 +213,7 @@ class Town:
         )
         return await pay(self.desk, request)
 
-    async def precreate(self, wallet: str, script: str, *, yuan: int = 1, **more: Any) -> Order:
+    async def precreate(self, wallet: str, script: str, *, yuan: int = 1, **more: str) -> Order:
         """Show a QR code; the last two digits of its amount choose the script."""
         payway, _ = WALLETS[wallet]
         request = PrecreateRequest(
@@ -319,7 +319,7 @@ class Town:
         self.callbacks.append((sn, ack.status))
         self.world.callback_answered(one_id, ack.status, ack.body)
 
-    def _log(self) -> Any:
+    def _log(self) -> structlog.typing.FilteringBoundLogger:
         def keep(_logger: object, _name: str, event: dict[str, Any]) -> str:
             if event.get("alarm"):
                 self.alarms.append(event)

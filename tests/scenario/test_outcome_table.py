@@ -22,7 +22,7 @@ refunded in fen, the wallet's and ours (they must be equal, or the test fails).
 
 
 def test_the_table_in_the_docs_is_what_happens() -> None:
-    """All scripts at once in one town; when an outcome changes, the page is written anew and must be committed."""
+    """All scripts at once in one town; a changed outcome writes the page anew, to be looked at."""
     page = HEAD + "\n".join(in_town(told)) + "\n"
     before = PAGE.read_text() if PAGE.exists() else ""
     if page != before:

@@ -105,7 +105,7 @@ def test_a_refused_refund_leaves_the_order_as_it_was(wallet: str) -> None:
 
 @BOTH
 def test_a_silent_wallet_gets_the_refund_later(wallet: str) -> None:
-    """The wallet is away for ten minutes: REFUND_ERROR with an alarm, then the refund happens by itself, once."""
+    """The wallet is away for ten minutes: REFUND_ERROR and an alarm, then the refund happens, once."""
 
     async def story(town: Town) -> None:
         order = await town.pay(wallet, "00")

@@ -205,7 +205,7 @@ class Channel(Protocol):
         """What mutual TLS needs, or None when the account has no certificate."""
 
     def build(self, operation: Operation, *, now_ms: int, nonce: str) -> HttpRequest | Prepared:
-        """Write the true request; `Prepared` when nothing needs to be sent (a signed URL, an order string)."""
+        """Write the true request; `Prepared` when nothing needs to be sent (a signed URL or order text)."""
 
     def read(self, operation: Operation, response: HttpResponse) -> Outcome:
         """Judge a reply: never raises; what is on no table is `Unknown`."""

@@ -74,7 +74,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
         try:
             yield from check(settings)
         except (PaymuxError, OSError, sqlite3.Error) as error:
-            yield _fail(about, str(error), "see the message")
+            yield _fail(about, str(error), "")
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """`paymux`: the commands, one file each."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -26,6 +27,10 @@ class Complaint(click.ClickException):
         return f"paymux: {self.message}"
 
 
+_INTERRUPTED = 130
+"""What shells expect of a program that was ended by a second Ctrl-C."""
+
+
 class _Commands(click.Group):
     """A group that turns explained errors into complaints."""
 
@@ -35,6 +40,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except PaymuxError as error:
             raise Complaint(str(error)) from error
+        except asyncio.CancelledError:
+            ctx.exit(_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

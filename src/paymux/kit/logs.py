@@ -4,6 +4,7 @@
 standard `logging` module comes out in the same form.
 """
 
+import asyncio
 import logging
 import re
 import sys
@@ -103,6 +104,11 @@ def _json(event: object, **_options: object) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    """A call that was cut off at shutdown is no fault, though servers log it as one."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def _route_standard_logging(out: TextIO, *, number: int, form: str) -> None:
     """Replace the root handlers; libraries are heard from WARNING on, unless we debug."""
     handler = logging.StreamHandler(out)
@@ -113,6 +119,7 @@ def _route_standard_logging(out: TextIO, *, number: int, form: str) -> None:
             processors=[strip, *_rendering(form, out)],
         )
     )
+    handler.addFilter(_is_no_farewell)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-_WAIT_S = 30
+WAIT_S = 30
 """A till's request is a few hundred bytes; who needs longer to send it is gone or means harm."""
 
 
@@ -25,7 +25,7 @@ async def read_body(scope: Scope, receive: Receive, *, bytes_max: int) -> bytes:
     if _announced(scope) > bytes_max:
         raise BodyTooLarge
     try:
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(WAIT_S):
             return await _read(receive, bytes_max)
     except TimeoutError:
         raise BodyIncomplete from None

@@ -1,0 +1,240 @@
+-- What the migrations add up to; for readers. A test holds it against them.
+
+-- The money path. Amounts are fen, times are epoch milliseconds (0: not yet), "" means "none".
+-- bucket = CRC-32 of merchant_id mod 64, for ever; with merchant_id it leads every key (DESIGN §7).
+-- Columns stand in the order of the records' fields: rows.py reads them by position.
+
+CREATE TABLE orders (
+    bucket              INTEGER NOT NULL CHECK (bucket >= 0 AND bucket < 64),
+    merchant_id         TEXT    NOT NULL,
+    sn                  TEXT    NOT NULL,
+    client_sn           TEXT    NOT NULL,
+    store_sn            TEXT    NOT NULL,
+    terminal_sn         TEXT    NOT NULL,
+    account             TEXT    NOT NULL,
+    channel             TEXT    NOT NULL,
+    payway              TEXT    NOT NULL,
+    sub_payway          TEXT    NOT NULL,
+    total               BIGINT  NOT NULL,
+    paid                BIGINT  NOT NULL,  -- what the wallet took and has not voided
+    refunded            BIGINT  NOT NULL,  -- what went back
+    refunding           BIGINT  NOT NULL,  -- what is reserved for refunds under way
+    currency            TEXT    NOT NULL,
+    status              TEXT    NOT NULL CHECK (
+        status = 'CREATED'               -- the wish is durable; the wallet may have been asked
+        OR status = 'PAID'               -- CREATED -> the wallet took the money
+        OR status = 'PAY_CANCELED'       -- CREATED -> refused, or unresolved and reversed
+        OR status = 'PAY_ERROR'          -- CREATED -> the reversal itself is unresolved; slow attempts go on
+        OR status = 'REFUND_INPROGRESS'  -- PAID, PARTIAL_REFUNDED -> an amount is reserved
+        OR status = 'PARTIAL_REFUNDED'   -- REFUND_INPROGRESS -> a part went back
+        OR status = 'REFUNDED'           -- REFUND_INPROGRESS -> everything went back
+        OR status = 'REFUND_ERROR'       -- REFUND_INPROGRESS -> no definite answer; slow attempts go on
+        OR status = 'CANCEL_INPROGRESS'  -- CREATED, PAID -> the shop wants it undone
+        OR status = 'CANCELED'           -- CANCEL_INPROGRESS -> the buyer has the money
+        OR status = 'CANCEL_ERROR'       -- CANCEL_INPROGRESS -> no definite answer; slow attempts go on
+    ),
+    version             BIGINT  NOT NULL CHECK (version >= 1),  -- what compare-and-set compares
+    undo_tsn            TEXT    NOT NULL,
+    digest              TEXT    NOT NULL,
+    subject             TEXT    NOT NULL,
+    description         TEXT    NOT NULL,
+    operator            TEXT    NOT NULL,
+    reflect             TEXT    NOT NULL,
+    notify_url          TEXT    NOT NULL,
+    detail              TEXT    NOT NULL,
+    trade_no            TEXT    NOT NULL,
+    payer_uid           TEXT    NOT NULL,
+    payer_login         TEXT    NOT NULL,
+    payment_list        TEXT    NOT NULL,
+    qr_code             TEXT    NOT NULL,
+    wap_pay_request     TEXT    NOT NULL,
+    error_code          TEXT    NOT NULL,
+    error_message       TEXT    NOT NULL,
+    ctime_ms            BIGINT  NOT NULL,
+    deadline_ms         BIGINT  NOT NULL,
+    asked_ms            BIGINT  NOT NULL,  -- when the channel was last asked; not covered by version
+    finish_ms           BIGINT  NOT NULL,
+    channel_finish_ms   BIGINT  NOT NULL,
+    latest_tsn          TEXT    NOT NULL,
+    latest_kind         TEXT    NOT NULL,
+    latest_status       TEXT    NOT NULL,
+    latest_operator     TEXT    NOT NULL,
+    latest_client_tsn   TEXT    NOT NULL,
+    PRIMARY KEY (bucket, merchant_id, sn),
+    CONSTRAINT client_sn_once UNIQUE (bucket, merchant_id, client_sn),
+    CONSTRAINT no_more_back_than_paid CHECK (refunded >= 0 AND refunding >= 0 AND refunded + refunding <= paid),
+    CONSTRAINT no_more_paid_than_total CHECK (paid <= total)
+);
+
+-- Some tills refund by the channel's number.
+CREATE INDEX orders_by_trade_no ON orders (bucket, merchant_id, trade_no) WHERE trade_no <> '';
+
+-- A page of orders in trouble must not walk through all the paid ones. PAID itself is nearly everything: to
+-- index it would cost every pay a write and spare nobody a read.
+CREATE INDEX orders_not_paid ON orders (status, bucket, merchant_id, sn) WHERE status <> 'PAID';
+
+CREATE TABLE transactions (
+    bucket              INTEGER NOT NULL,
+    merchant_id         TEXT    NOT NULL,
+    sn                  TEXT    NOT NULL,
+    tsn                 TEXT    NOT NULL,
+    kind                TEXT    NOT NULL CHECK (
+        kind = 'pay'             -- take the total
+        OR kind = 'cancel'       -- the shop wants the sale undone
+        OR kind = 'reverse'      -- we undo a pay we cannot resolve
+        OR kind = 'refund'       -- the shop gives an amount back
+        OR kind = 'late_refund'  -- we give back what came after the sale was undone
+    ),
+    status              TEXT    NOT NULL CHECK (
+        status = 'CREATED'             -- durable; the wallet may have been asked
+        OR status = 'IN_PROG'          -- CREATED -> the wallet works on it
+        OR status = 'SUCCESS'          -- done at the wallet
+        OR status = 'FAIL_CANCELED'    -- refused: no money moved
+        OR status = 'FAIL_PROTOCOL_1'  -- an answer nobody understands, while paying
+        OR status = 'FAIL_PROTOCOL_2'  -- ... while querying
+        OR status = 'FAIL_PROTOCOL_3'  -- ... while reversing
+        OR status = 'FAIL_IO_1'        -- no answer, while paying
+        OR status = 'FAIL_IO_2'        -- ... while querying
+        OR status = 'FAIL_IO_3'        -- ... while reversing
+        OR status = 'FAIL_ERROR'       -- the pay is unresolved for another reason
+        OR status = 'CANCEL_ERROR'     -- the cancel is unresolved
+        OR status = 'REFUND_ERROR'     -- the refund is unresolved, or refused
+    ),
+    amount              BIGINT  NOT NULL CHECK (amount >= 0),
+    operator            TEXT    NOT NULL,
+    refund_request_no   TEXT    NOT NULL,
+    undo_by             TEXT    NOT NULL,
+    trade_no            TEXT    NOT NULL,
+    error_code          TEXT    NOT NULL,
+    error_message       TEXT    NOT NULL,
+    ctime_ms            BIGINT  NOT NULL,
+    finish_ms           BIGINT  NOT NULL,
+    channel_finish_ms   BIGINT  NOT NULL,
+    PRIMARY KEY (bucket, merchant_id, sn, tsn),
+    FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
+);
+
+-- A merchant's refund number is one refund of an order (promise M7).
+CREATE UNIQUE INDEX refund_once ON transactions (bucket, merchant_id, sn, refund_request_no)
+    WHERE refund_request_no <> '';
+
+-- The order's history: who did what, when (promise M11). Lines are added, never changed.
+CREATE TABLE events (
+    bucket              INTEGER NOT NULL,
+    merchant_id         TEXT    NOT NULL,
+    sn                  TEXT    NOT NULL,
+    event_id            TEXT    NOT NULL,
+    at_ms               BIGINT  NOT NULL,
+    who                 TEXT    NOT NULL,
+    what                TEXT    NOT NULL,
+    text                TEXT    NOT NULL,
+    PRIMARY KEY (bucket, merchant_id, sn, event_id),
+    FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
+);
+
+-- What time must not forget. The commit that makes something uncertain writes the row, the one that
+-- settles it deletes the row.
+CREATE TABLE due (
+    bucket              INTEGER NOT NULL,
+    merchant_id         TEXT    NOT NULL,
+    ref                 TEXT    NOT NULL,  -- sn, tsn or notification_id, as kind says
+    kind                TEXT    NOT NULL CHECK (
+        kind = 'recover'    -- ref is the sn: ask what became of the pay, reverse it when its time is over
+        OR kind = 'refund'  -- ref is the tsn: bring the refund to its end
+        OR kind = 'watch'   -- ref is the sn: did an undone order take money after all?
+        OR kind = 'notify'  -- ref is the notification_id: tell the merchant
+    ),
+    sn                  TEXT    NOT NULL,
+    run_at_ms           BIGINT  NOT NULL,
+    attempts            INTEGER NOT NULL,  -- claims so far
+    lease_until_ms      BIGINT  NOT NULL,  -- somebody works on it until then; 0: nobody
+    PRIMARY KEY (bucket, merchant_id, ref, kind),
+    FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
+);
+
+CREATE INDEX due_by_time ON due (run_at_ms);
+
+-- Messages to merchants, the body exactly as it is signed and sent.
+CREATE TABLE notifications (
+    bucket              INTEGER NOT NULL,
+    merchant_id         TEXT    NOT NULL,
+    sn                  TEXT    NOT NULL,
+    notification_id     TEXT    NOT NULL,
+    url                 TEXT    NOT NULL,
+    body                TEXT    NOT NULL,
+    status              TEXT    NOT NULL CHECK (
+        status = 'WAITING'       -- a due row says when it is tried next
+        OR status = 'DELIVERED'  -- WAITING -> the merchant's server said so
+        OR status = 'GAVE_UP'    -- WAITING -> its life is over; it can be sent again by hand
+    ),
+    ctime_ms            BIGINT  NOT NULL,
+    attempts            INTEGER NOT NULL,
+    last_ms             BIGINT  NOT NULL,
+    last_answer         TEXT    NOT NULL,
+    PRIMARY KEY (bucket, merchant_id, notification_id),
+    FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
+);
+
+CREATE INDEX notifications_by_order ON notifications (bucket, merchant_id, sn);
+
+-- Who may ask, and with which keys. Reference data: written rarely, small, the same on every shard.
+-- Columns named *_sealed hold AES-256-GCM text bound to their row (kit/seal.py), never plain secrets.
+
+CREATE TABLE vendors (
+    vendor_sn           TEXT    NOT NULL PRIMARY KEY,
+    vendor_key_sealed   TEXT    NOT NULL,
+    app_id              TEXT    NOT NULL
+);
+
+CREATE TABLE merchants (
+    merchant_sn         TEXT    NOT NULL PRIMARY KEY,
+    name                TEXT    NOT NULL,
+    timezone            TEXT    NOT NULL
+);
+
+CREATE TABLE stores (
+    store_sn            TEXT    NOT NULL PRIMARY KEY,
+    merchant_sn         TEXT    NOT NULL,
+    name                TEXT    NOT NULL
+);
+
+CREATE TABLE activation_codes (
+    code                TEXT    NOT NULL PRIMARY KEY,
+    store_sn            TEXT    NOT NULL,
+    uses                INTEGER NOT NULL,                     -- how many were given
+    spent               INTEGER NOT NULL CHECK (spent >= 0),  -- how many are gone; survives a new gift
+    expires_ms          BIGINT  NOT NULL                      -- 0: never
+);
+
+CREATE TABLE terminals (
+    terminal_sn         TEXT    NOT NULL PRIMARY KEY,
+    merchant_sn         TEXT    NOT NULL,
+    store_sn            TEXT    NOT NULL,
+    app_id              TEXT    NOT NULL,
+    device_id           TEXT    NOT NULL,
+    client_sn           TEXT    NOT NULL,
+    name                TEXT    NOT NULL,
+    active              INTEGER NOT NULL CHECK (active IN (0, 1)),
+    current_key_sealed  TEXT    NOT NULL,
+    last_key_sealed     TEXT    NOT NULL
+);
+
+-- A third party's own number names one terminal under its app (upay-v2.md §3.1).
+CREATE UNIQUE INDEX terminal_client_sn_once ON terminals (app_id, client_sn) WHERE client_sn <> '';
+
+CREATE TABLE accounts (
+    merchant_sn         TEXT    NOT NULL,
+    name                TEXT    NOT NULL,
+    channel             TEXT    NOT NULL,
+    payways             TEXT    NOT NULL,  -- JSON list
+    base_url            TEXT    NOT NULL,
+    credentials_sealed  TEXT    NOT NULL,  -- a JSON object before it was sealed
+    position            INTEGER NOT NULL,  -- the merchant's order of preference
+    PRIMARY KEY (merchant_sn, name)
+);
+
+-- A known text under the master key: tells a wrong key when the database is opened, not at the first pay.
+CREATE TABLE seals (
+    name                TEXT    NOT NULL PRIMARY KEY,
+    sealed              TEXT    NOT NULL
+);

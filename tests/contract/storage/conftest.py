@@ -1,0 +1,52 @@
+"""Every engine keeps the same promises: each test runs once per engine. Another engine is one more parameter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from paymux.kit.seal import Sealer
+from paymux.storage.contract import Store
+from paymux.storage.opener import open_store
+from tests.contract.storage.makers import TurnedClock
+
+Result = TypeVar("Result")
+SEALER = Sealer(b"k" * 32)
+
+
+class Engine:
+    """One database; any number of stores can be opened on it."""
+
+    def __init__(self, dsn: str, *, threaded: bool) -> None:
+        self.dsn = dsn
+        self.threaded = threaded
+        self.clock = TurnedClock()
+
+    @property
+    def path(self) -> Path:
+        """The database's file."""
+        return Path(self.dsn)
+
+    def open(self, sealer: Sealer = SEALER) -> Store:
+        """One more store on the database."""
+        return open_store(self.dsn, sealer=sealer, clock=self.clock, threaded=self.threaded)
+
+    def run(self, story: Callable[[Store], Awaitable[Result]]) -> Result:
+        """Open, tell the story, close."""
+
+        async def told() -> Result:
+            store = self.open()
+            try:
+                return await story(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(told())
+
+
+@pytest.fixture(params=["sqlite", "sqlite-inline"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """An empty database."""
+    return Engine(str(tmp_path / "paymux.db"), threaded=request.param == "sqlite")
