@@ -79,9 +79,7 @@ async def _drive(base_url: str, calls: Iterable[Call], concurrency: int) -> Work
     finally:
         for line in lines:
             line.close()
-    return Work(
-        calls=sum(task.result() for task in tasks), elapsed_s=time.perf_counter() - began_s, sns=sns
-    )
+    return Work(calls=sum(task.result() for task in tasks), elapsed_s=time.perf_counter() - began_s, sns=sns)
 
 
 async def _till(line: "_Line", waiting: Iterator[Call], sns: dict[str, str]) -> int:
@@ -144,7 +142,7 @@ class _Line(asyncio.Protocol):
     """One keep-alive connection: a request out, its reply back."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of it
         self._parser = httptools.HttpResponseParser(self)
         self._body = bytearray()
         self._reply: asyncio.Future[tuple[int, bytes]] | None = None
@@ -179,6 +177,6 @@ class _Line(asyncio.Protocol):
 
 
 async def _connect(base_url: str) -> _Line:
-    parts = urlsplit(base_url)
-    _, line = await asyncio.get_running_loop().create_connection(_Line, parts.hostname, parts.port)
+    host, _, port = urlsplit(base_url).netloc.partition(":")
+    _, line = await asyncio.get_running_loop().create_connection(_Line, host, int(port))
     return line

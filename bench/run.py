@@ -60,9 +60,7 @@ async def _slice(program: Program, sizes: Sizes, *, number: int) -> list[Sample]
     )
     await asyncio.sleep(_SETTLE_S)
     between_ns = program.cpu_ns()
-    asked = await load.query(
-        program.url, count=sizes.queries, concurrency=sizes.concurrency, orders=paid.sns
-    )
+    asked = await load.query(program.url, count=sizes.queries, concurrency=sizes.concurrency, orders=paid.sns)
     await asyncio.sleep(_SETTLE_S)
     after_ns = program.cpu_ns()
     return [

@@ -74,9 +74,7 @@ def wallet(folder: Path) -> Iterator[Program]:
 def systems(folder: Path, wallet_url: str) -> Iterator[list[Program]]:
     """Run all that are compared; whatever happens, they are ended."""
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(start(folder, wallet_url)) for start in (_paymux, _conventional, _floor)
-        ]
+        yield [stack.enter_context(start(folder, wallet_url)) for start in (_paymux, _conventional, _floor)]
 
 
 @contextmanager
@@ -124,7 +122,7 @@ def _running(
     port = _free_port()
     log = folder / f"{name}.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - the arguments are ours
             [part.replace("{port}", str(port)) for part in command],
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -165,7 +163,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _finish(command: list[str]) -> None:
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, check=False)
+    done = subprocess.run(  # noqa: S603 - the arguments are ours
+        command, cwd=ROOT, env=_environment(), capture_output=True, check=False
+    )
     if done.returncode:
         raise ProgramFailed(f"{' '.join(command)}\n{(done.stdout + done.stderr).decode(errors='replace')}")
 

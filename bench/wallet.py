@@ -28,7 +28,7 @@ class Wallet(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Get ready for requests."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of it
         self._parser = httptools.HttpRequestParser(self)
         self._body = bytearray()
 

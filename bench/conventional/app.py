@@ -47,9 +47,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await connection.run_sync(Base.metadata.create_all)
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     async with app.state.sessions.begin() as session:
-        session.add(
-            Terminal(sn=TERMINAL_SN, key=TERMINAL_KEY, merchant_sn=MERCHANT_SN, store_sn=STORE_SN)
-        )
+        session.add(Terminal(sn=TERMINAL_SN, key=TERMINAL_KEY, merchant_sn=MERCHANT_SN, store_sn=STORE_SN))
     app.state.sns = count(time.time_ns() // 1_000_000 * 1_000 + 7_000_000_000_000_000)
     async with httpx.AsyncClient(base_url=os.environ["BENCH_WALLET"], timeout=12) as client:
         app.state.wallet = WeChat(client, app_id=APP_ID, mch_id=MCH_ID, api_key=API_KEY)
@@ -165,9 +163,7 @@ async def query(
     which = Order.sn == wish.sn if wish.sn else Order.client_sn == wish.client_sn
     order = await session.scalar(mine.where(which))
     if order is None:
-        biz = BizResponse(
-            result_code="FAIL", error_code="UPAY_ORDER_NOT_EXISTS", error_message="订单不存在"
-        )
+        biz = BizResponse(result_code="FAIL", error_code="UPAY_ORDER_NOT_EXISTS", error_message="订单不存在")
         return Reply(biz_response=biz)
     return Reply(biz_response=BizResponse(result_code="SUCCESS", data=_data(order)))
 

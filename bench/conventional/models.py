@@ -88,7 +88,9 @@ class Transcript(Base):
 
 def open_engine(path: str) -> AsyncEngine:
     """Return the engine over one SQLite file. Connections queue for the write lock for up to 30 s."""
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", connect_args={"timeout": 30}, pool_size=5, max_overflow=0)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": 30}, pool_size=5, max_overflow=0
+    )
     event.listen(engine.sync_engine, "connect", _configure)
     return engine
 

@@ -82,17 +82,18 @@ class WeChat:
         return reply
 
     def _sign(self, params: dict[str, str]) -> str:
-        text = "&".join(f"{name}={value}" for name, value in sorted(params.items()) if value and name != "sign")
-        return (
-            hashlib.md5(f"{text}&key={self._api_key}".encode(), usedforsecurity=False).hexdigest().upper()
+        text = "&".join(
+            f"{name}={value}" for name, value in sorted(params.items()) if value and name != "sign"
         )
+        return hashlib.md5(f"{text}&key={self._api_key}".encode(), usedforsecurity=False).hexdigest().upper()
 
 
 def _to_xml(params: dict[str, str]) -> bytes:
     root = ET.Element("xml")
     for name, value in params.items():
         ET.SubElement(root, name).text = value
-    return ET.tostring(root, encoding="utf-8")
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return text
 
 
 def _ms_of(time_end: str) -> int:

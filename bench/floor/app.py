@@ -155,7 +155,13 @@ app = Floor()
 
 
 def _request(wish: _Pay, sn: str) -> bytes:
-    said = {"auth_code": wish.dynamic_id, "body": wish.subject, "nonce": sn, "sn": sn, "total": wish.total_amount}
+    said = {
+        "auth_code": wish.dynamic_id,
+        "body": wish.subject,
+        "nonce": sn,
+        "sn": sn,
+        "total": wish.total_amount,
+    }
     signed = hashlib.md5(_SIGNED.format_map(said).encode(), usedforsecurity=False).hexdigest().upper()
     return _XML.format_map(said | {"sign": signed}).encode()
 

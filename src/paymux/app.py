@@ -1,6 +1,7 @@
 """The only file that knows every room: settings → store, channels, desk → edges and workers → a server."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
@@ -68,26 +69,43 @@ async def open_gateway(
 
     `base_url` is where the gateway listens when the settings name no `public_url`.
     """
+    _make_folder(settings.data_dir)
     notify_key = NotifyKey.load_or_create(settings.notify_key_path)
     public_url = settings.public_url or base_url or settings.base_url
-    async with open_memory(settings) as store:
-        transport = AiohttpTransport(
-            calls_per_account=settings.limits.transport_per_account,
-            allow_private_targets=settings.allow_private_targets,
-        )
-        desk = _desk(settings, store, transport, log=log, public_url=public_url)
-        workers = Workers(desk, notify_rules(settings, notify_key))
-        workers.start()
-        try:
-            asgi = build_app(
-                desk,
-                notify_public_pem=notify_key.public_pem,
-                strict_client_sn=settings.strict_client_sn,
+    with alone(settings.database_path):
+        async with open_memory(settings) as store:
+            transport = AiohttpTransport(
+                calls_per_account=settings.limits.transport_per_account,
+                allow_private_targets=settings.allow_private_targets,
             )
-            yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
-        finally:
-            await workers.stop()
-            await transport.close()
+            desk = _desk(settings, store, transport, log=log, public_url=public_url)
+            workers = Workers(desk, notify_rules(settings, notify_key))
+            workers.start()
+            try:
+                asgi = build_app(
+                    desk,
+                    notify_public_pem=notify_key.public_pem,
+                    strict_client_sn=settings.strict_client_sn,
+                )
+                yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
+            finally:
+                await workers.stop(drain_s=settings.shutdown_s)
+                await transport.close()
+
+
+@contextmanager
+def alone(database: Path) -> Iterator[None]:
+    """Hold the gateway's place at a database file: two would make equal numbers. The lock dies with us.
+
+    Raises `ConfigurationBroken` when another gateway is at work on it; command-line tools may share it.
+    """
+    with database.with_name(database.name + ".serving").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            text = f"another paymux gateway is at work on {database}: stop it, or choose another data_dir"
+            raise ConfigurationBroken(text) from error
+        yield
 
 
 def notify_rules(settings: Settings, key: NotifyKey) -> NotifyRules:
@@ -125,8 +143,12 @@ async def serve(
     stop: asyncio.Event,
     shutdown_s: int,
     on_ready: Callable[[], None],
+    on_closing: Callable[[], None],
 ) -> None:
-    """Answer calls until `stop` is set; then give those in flight `shutdown_s` seconds to finish."""
+    """Answer calls until `stop` is set; then give those in flight `shutdown_s` seconds to finish.
+
+    `on_closing` is called first: it lets calls that only wait come to an end.
+    """
     config = uvicorn.Config(
         asgi,
         http="httptools",
@@ -142,6 +164,7 @@ async def serve(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        on_closing()
         server.should_exit = True
         await serving
     finally:

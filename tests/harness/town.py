@@ -163,7 +163,7 @@ class Town:
         for lane in self.workers._lanes:
             for task in list(lane._under_way):
                 task.cancel()
-        await self.workers.stop()
+        await self.workers.stop(drain_s=60)
         self.desk, self.workers = self._gateway()
         self.workers.start()
 
@@ -282,7 +282,7 @@ class Town:
         return {row["out_trade_no"]: (row["paid"], row["refunded"]) for row in rows}
 
     async def assert_books_agree(self) -> None:
-        """Both sets of books tell the same, to the fen; what the wallets never heard of is nothing with us."""
+        """Both sets of books tell the same, to the fen; what the wallets never heard of is nothing here."""
         theirs = self.wallet_books()
         ours = await self.books()
         assert {sn: amounts for sn, amounts in ours.items() if sn in theirs} == theirs
@@ -341,7 +341,7 @@ async def town_life(town: Town) -> AsyncIterator[Town]:
     finally:
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
-        await town.workers.stop()
+        await town.workers.stop(drain_s=60)
         await town.store.close()
     if living.done() and not living.cancelled() and living.exception() is not None:
         raise living.exception()  # type: ignore[misc]  # the line above made sure it is one

@@ -139,7 +139,7 @@ def is_public(address: str) -> bool:
 
 def _refuse_internal(address: str) -> None:
     if not is_public(address):
-        message = f"{address} is not a public address; set notify.allow_private_targets if that is meant"
+        message = f"{address} is not a public address; set allow_private_targets if that is meant"
         raise AddressForbidden(message)
 
 

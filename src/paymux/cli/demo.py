@@ -86,6 +86,7 @@ async def _demo(config: Path | None, port: int | None, folder: Path, *, kept: bo
                     stop=stop,
                     shutdown_s=SHUTDOWN_S,
                     on_ready=lambda: _print(facts, folder, kept=kept, as_json=as_json),
+                    on_closing=gateway.desk.bell.close,
                 )
         finally:
             await sandbox.stop()

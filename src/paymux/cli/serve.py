@@ -37,5 +37,6 @@ async def _serve(settings: Settings, log: FilteringBoundLogger) -> None:
                 stop=stop,
                 shutdown_s=settings.shutdown_s,
                 on_ready=lambda: log.info("gateway.ready", url=url),
+                on_closing=gateway.desk.bell.close,
             )
     log.info("gateway.stopped")

@@ -27,6 +27,13 @@ class Bell:
     def __init__(self) -> None:
         self._waiting: dict[OrderKey, asyncio.Event] = {}
         self._lanes: list[asyncio.Event] = []
+        self.closing = False
+
+    def close(self) -> None:
+        """The process is about to end: nobody waits any more; recovery goes on after the restart."""
+        self.closing = True
+        for event in self._waiting.values():
+            event.set()
 
     def lane(self) -> asyncio.Event:
         """A new event for a worker lane; set when there may be due work."""
@@ -46,7 +53,9 @@ class Bell:
             event.set()
 
     async def wait(self, key: OrderKey, wait_ms: int) -> None:
-        """Return when the order's bell rings, or after `wait_ms`."""
+        """Return when the order's bell rings, after `wait_ms`, or when the process is about to end."""
+        if self.closing:
+            return
         event = self._waiting.setdefault(key, asyncio.Event())
         try:
             async with asyncio.timeout(max(wait_ms, 0) / 1000):

@@ -19,9 +19,9 @@ from paymux.storage.contract import DueKind
 
 
 async def follow(desk: Desk, progress: Progress, *, until_ms: int) -> Order:
-    """Step until the order is settled or time is up; then leave the rest to recovery."""
+    """Step until the order is settled, time is up or the process ends; then leave the rest to recovery."""
     attempt = 0
-    while progress.look_ms and progress.look_ms <= until_ms:
+    while progress.look_ms and progress.look_ms <= until_ms and not desk.bell.closing:
         await desk.bell.wait(progress.order.key, progress.look_ms - desk.clock.now_ms())
         attempt += 1
         progress = await step(desk, await fresh(desk, progress.order.key), attempt=attempt)

@@ -98,7 +98,7 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
         order = await fresh(desk, key)
         progress = await refund_step(desk, order, await _reread(desk, order, tsn), first=first)
         first = False
-        if not progress.look_ms or progress.look_ms > until_ms:
+        if not progress.look_ms or progress.look_ms > until_ms or desk.bell.closing:
             break
         await desk.bell.wait(key, progress.look_ms - desk.clock.now_ms())
     if progress.look_ms:

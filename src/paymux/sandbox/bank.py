@@ -299,7 +299,8 @@ class Bank:
             hidden_until_ms=now_ms + script.hidden_ms if script.hidden_ms else 0,
         )
         self.adopt(trade)
-        if trade.expires_ms and script.buyer is not Buyer.LATE:  # a late buyer meets a wallet that expires late
+        late = script.buyer is Buyer.LATE  # whoever pays late meets a wallet that does not close in time
+        if trade.expires_ms and not late:
             self.agenda.plan(trade.expires_ms, "expire", trade.key)
         return trade
 

@@ -4,6 +4,8 @@ A pay costs the framework 22 µs this way instead of 35 (DESIGN §11), and there
 about where money passes. Every protocol answer is HTTP 200, errors included (upay-v2.md §1).
 """
 
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -64,6 +66,9 @@ class Dispatcher:
             return
         except _Unread as unread:
             answer = unread.answer
+        except asyncio.CancelledError:  # the process ends; what was begun is finished after its restart
+            await _send(send, call_error("MAINTENANCE_INPROGRESS").body, close=True)
+            raise
         self._metrics.count(call.name, answer.outcome, took_ms=self._desk.clock.now_ms() - began_ms)
         await _send(send, answer.body, close=not whole)
 

@@ -18,7 +18,6 @@ Handler = Callable[[Desk, Due], Awaitable[int]]
 MONEY_AT_ONCE = 128
 NOTIFY_AT_ONCE = 64
 _FAILED_GAP_S_MAX = 60
-_DRAIN_S = 20
 
 
 class Workers:
@@ -38,12 +37,12 @@ class Workers:
         """Begin to work in the running event loop."""
         self._tasks = [asyncio.create_task(lane.run()) for lane in self._lanes]
 
-    async def stop(self) -> None:
-        """Claim nothing more, wait for what is under way, then let go (leases bring it back)."""
+    async def stop(self, *, drain_s: int) -> None:
+        """Claim nothing more, wait `drain_s` for what is under way, then let go (leases bring it back)."""
         for lane in self._lanes:
             lane.stop()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_DRAIN_S)
+            await asyncio.wait(self._tasks, timeout=drain_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

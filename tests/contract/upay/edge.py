@@ -1,6 +1,6 @@
 """How tests speak Upay v2: an ASGI caller without sockets, a till that signs, and a check of every reply.
 
-The till has its own MD5 and its own JSON, so that it is a second witness of what the gateway reads and writes.
+The till has its own MD5 and its own JSON: a second witness of what the gateway reads and writes.
 """
 
 import hashlib
@@ -26,9 +26,10 @@ class HttpReply(NamedTuple):
     body: bytes
 
     @property
-    def json(self) -> Any:
+    def json(self) -> dict[str, Any]:
         """The parsed body."""
-        return json.loads(self.body)
+        found: dict[str, Any] = json.loads(self.body)
+        return found
 
 
 class Hung(Exception):
@@ -87,22 +88,22 @@ class Till:
         self.sn = sn
         self.key = key
 
-    async def call(self, name: str, /, **fields: Any) -> dict[str, Any]:
+    async def call(self, name: str, /, **fields: object) -> dict[str, Any]:
         """POST an order call with these fields; terminal_sn is added."""
         return await self.post(f"/upay/v2/{name}", {"terminal_sn": self.sn} | fields)
 
-    async def pay(self, dynamic_id: str, client_sn: str, /, **fields: Any) -> dict[str, Any]:
+    async def pay(self, dynamic_id: str, client_sn: str, /, **fields: object) -> dict[str, Any]:
         """Pay 1 yuan by barcode."""
-        sale = {"total_amount": "100", "subject": "tea", "operator": "ann"}
+        sale: dict[str, object] = {"total_amount": "100", "subject": "tea", "operator": "ann"}
         sale |= {"dynamic_id": dynamic_id, "client_sn": client_sn}
         return await self.call("pay", **sale | fields)
 
-    async def precreate(self, client_sn: str, /, **fields: Any) -> dict[str, Any]:
+    async def precreate(self, client_sn: str, /, **fields: object) -> dict[str, Any]:
         """Ask for a QR code for 1 yuan."""
-        sale = {"total_amount": "100", "subject": "tea", "operator": "ann", "payway": "3"}
+        sale: dict[str, object] = {"total_amount": "100", "subject": "tea", "operator": "ann", "payway": "3"}
         return await self.call("precreate", **sale | {"client_sn": client_sn} | fields)
 
-    async def post(self, path: str, fields: Any) -> dict[str, Any]:
+    async def post(self, path: str, fields: object) -> dict[str, Any]:
         """POST any JSON."""
         return await self.post_bytes(path, json.dumps(fields).encode())
 
@@ -127,7 +128,7 @@ def checked(reply: HttpReply) -> dict[str, Any]:
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json; charset=utf-8"
     assert reply.headers["content-length"] == str(len(reply.body))
-    answer: dict[str, Any] = reply.json
+    answer = reply.json
     assert answer["result_code"] in {"200", "400", "500"}
     assert {"error_code", "error_message"} <= answer.keys()
     assert (answer["error_code"] == "") == ("biz_response" in answer) or answer["error_code"] == "SUCCESS"

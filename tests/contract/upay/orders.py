@@ -37,12 +37,12 @@ PAID_ORDER = Order(
 """The order of the example 交易成功."""
 
 
-def order(**changes: Any) -> Order:
+def order(**changes: object) -> Order:
     """The paid order with these changes."""
     return replace(PAID_ORDER, **changes)
 
 
-def refund_of(of: Order, **changes: Any) -> Transaction:
+def refund_of(of: Order, **changes: object) -> Transaction:
     """A refund of all of the order, done."""
     usual: dict[str, Any] = {
         "bucket": of.bucket,
@@ -58,4 +58,4 @@ def refund_of(of: Order, **changes: Any) -> Transaction:
         "finish_ms": 1449563206776,
         "channel_finish_ms": 1449563206632,
     }
-    return Transaction(**usual | changes)
+    return Transaction(**(usual | changes))

@@ -143,7 +143,7 @@ def test_precreate_for_a_front_end() -> None:
     ],
 )
 def test_precreate_without_a_code(payway: str, told: tuple[str, str]) -> None:
-    """A wallet that gives no code: PRECREATE_FAIL once undone; still failing while WeChat may not be closed."""
+    """A wallet that gives no code: PRECREATE_FAIL once undone; WeChat may not be closed yet."""
 
     async def story(_: Town, till: Till) -> None:
         answer = await till.precreate("C1", payway=payway, total_amount="112")

@@ -30,7 +30,14 @@ STYLES = {
     "escaped slashes": json.dumps(FIELDS, ensure_ascii=False).replace("/", "\\/"),
     "integers": json.dumps({**FIELDS, "total_amount": 100, "terminal_sn": int(TERMINAL)}, ensure_ascii=False),
     "nulls": json.dumps(
-        {**FIELDS, "payway": None, "description": None, "extended": None, "goods_details": None, "reflect": None}
+        {
+            **FIELDS,
+            "payway": None,
+            "description": None,
+            "extended": None,
+            "goods_details": None,
+            "reflect": None,
+        }
     ),
     "empty texts": json.dumps({**FIELDS, "payway": "", "extended": "", "longitude": "", "latitude": ""}),
     "unknown fields": json.dumps({**FIELDS, "type": "2", "refund_reason": "x", "nested": {"deep": [1.5]}}),
@@ -79,7 +86,16 @@ def test_lenient_headers(form: str) -> None:
     tell(story)
 
 
-BAD_HEADERS = ["", "x", f"{TERMINAL}", f"{TERMINAL} zz", "a b c", f"{TERMINAL} {'0' * 32}", f"Bearer {TERMINAL}", "ÿ ÿ"]
+BAD_HEADERS = [
+    "",
+    "x",
+    f"{TERMINAL}",
+    f"{TERMINAL} zz",
+    "a b c",
+    f"{TERMINAL} {'0' * 32}",
+    f"Bearer {TERMINAL}",
+    "ÿ ÿ",
+]
 
 
 @pytest.mark.parametrize("header", BAD_HEADERS)
@@ -140,7 +156,7 @@ def test_a_terminal_speaks_for_itself_only() -> None:
 
 
 def test_an_old_query_names_the_store() -> None:
-    """The oldest edition lets wosai_store_id stand for terminal_sn in a query; it must be the signer's store."""
+    """The oldest edition has wosai_store_id for terminal_sn in a query; it must be the signer's."""
 
     async def story(_: Town, till: Till) -> None:
         assert biz(await till.post_bytes("/upay/v2/pay", STYLES["compact"].encode()))

@@ -1,4 +1,4 @@
-"""Every example printed in the oldest edition (seed "支付网关2.0接入文档"): our writer has each of its fields.
+"""Every example printed in the oldest edition (支付网关2.0接入文档): our writer has each of its fields.
 
 Broken prints are mended: blanks in names ("client sn") are underscores, trailing commas are gone, and commas
 that scanning made half-width in Chinese text are full-width. We may say more than an example, never less.
@@ -74,7 +74,7 @@ def test_i_pay_succeeded() -> None:
 
 
 def test_ii_pay_is_in_progress() -> None:
-    """交易进行中, whose print is lost: PAY_IN_PROGRESS, IN_PROG, CREATED, and no times yet (upay-v2.md §4.3)."""
+    """交易进行中, whose print is lost: the newer pages' fields (upay-v2.md §4.3), and no times yet."""
     waiting = order(
         status=OrderStatus.CREATED,
         latest_status=TransactionStatus.CREATED,
@@ -130,13 +130,13 @@ def test_iii_pay_failed() -> None:
     ],
 )
 def test_iv_vi_vii_calls_failed(code: str, result_code: str, text: str) -> None:
-    """客户端错误 and 服务端错误. The example says 未知的系统错误 where all three tables say 系统错误: the tables win."""
+    """客户端错误, 服务端错误; all three tables say 系统错误 where the example says 未知的系统错误."""
     printed = {"result_code": result_code, "error_code": code, "error_message": text}
     assert json.loads(call_error(code).body) == printed
 
 
 def test_v_two_faults_are_named_together() -> None:
-    """客户端错误: the same words; the code is INVALID_PARAMS as in the tables, not the example's INVALID_PARAMETER."""
+    """客户端错误: its very words; the code is the tables' INVALID_PARAMS, not INVALID_PARAMETER."""
     body = {"terminal_sn": TERMINAL, "total_amount": "-1", "dynamic_id": "130000000000000000", "subject": "s"}
     with pytest.raises(CallRefused) as refused:
         read_pay(json.dumps(body).encode(), TILL, client_sn_bytes_max=64)
@@ -212,7 +212,7 @@ def test_ix_query_of_a_canceled_order() -> None:
 
 
 def test_x_precreate_succeeded() -> None:
-    """预下单成功, whose print is lost: the fields its table requires; status CREATED (upay-v2.md §13 no. 22)."""
+    """预下单成功, whose print is lost: its table's fields; status CREATED (upay-v2.md §13 no. 22)."""
     waiting = order(
         status=OrderStatus.CREATED,
         sub_payway="2",

@@ -116,7 +116,7 @@ def test_no_business_error_of_our_own_making() -> None:
 
 
 def test_order_statuses() -> None:
-    """Exactly the newest edition's, but for INVALID_STATUS_CODE, which readers make of what they don't know."""
+    """Exactly the newest edition's, but for INVALID_STATUS_CODE, which only readers use."""
     assert set(OrderStatus) == set(ORDER_STATUSES.split())
     assert set(FINAL_STATUSES.split()) == set(FINAL)
 

@@ -25,13 +25,13 @@ def tell(story: Story, *, uses: int = 9, expires_ms: int = 0) -> None:
     in_town(told)
 
 
-async def activate(vendor: Till, **fields: Any) -> dict[str, Any]:
+async def activate(vendor: Till, **fields: object) -> dict[str, Any]:
     """Activate with the usual fields, or these."""
-    usual = {"app_id": VENDOR.app_id, "code": CODE, "device_id": DEVICE}
+    usual: dict[str, object] = {"app_id": VENDOR.app_id, "code": CODE, "device_id": DEVICE}
     return await vendor.post("/terminal/activate", usual | fields)
 
 
-async def activated(vendor: Till, **fields: Any) -> Till:
+async def activated(vendor: Till, **fields: object) -> Till:
     """A till fresh from activation."""
     terminal = biz(await activate(vendor, **fields))
     return Till(vendor.app, sn=terminal["terminal_sn"], key=terminal["terminal_key"])
@@ -44,13 +44,13 @@ async def checkin(till: Till, *, key: str = "", device_id: str = DEVICE) -> dict
 
 
 async def works(till: Till, key: str) -> bool:
-    """Is a call signed with this key taken?"""
+    """Tell whether a call signed with this key is taken."""
     signer = Till(till.app, sn=till.sn, key=key)
-    return (await signer.call("query", client_sn="none"))["result_code"] == "200"
+    return bool((await signer.call("query", client_sn="none"))["result_code"] == "200")
 
 
 def test_activation_gives_a_terminal_that_works() -> None:
-    """Flat fields for old clients, nested ones and a result_code for new ones; the key opens calls at once."""
+    """Flat fields for old clients, nested ones for new ones; the key opens calls at once."""
 
     async def story(_: Town, vendor: Till) -> None:
         found = biz(await activate(vendor, client_sn="POS1", name="front", os_info="x" * 99, type="2"))

@@ -1,4 +1,4 @@
-"""Channels' callbacks reach the flow raw, and the channel gets its literal thanks, or a reason to call again."""
+"""Callbacks reach the flow raw, and the channel gets its literal thanks, or a reason to call again."""
 
 from collections.abc import Awaitable, Callable
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from paymux.domain.errors import StorageFailed
@@ -17,22 +18,38 @@ from paymux.domain.order import Order, OrderKey
 from paymux.domain.people import Terminal
 from paymux.flows.desk import Desk
 from paymux.wire import body as body_module
-from paymux.wire.pages import page_routes
 from paymux.wire.metrics import Metrics
+from paymux.wire.pages import page_routes
 from paymux.wire.server import build_app, plain_path
-from starlette.applications import Starlette
-from tests.contract.upay.edge import CODE, KEY, VENDOR, Hung, Till, biz, checked, http, open_vendor, refusal, sign
+from tests.contract.upay.edge import (
+    CODE,
+    KEY,
+    VENDOR,
+    Hung,
+    Till,
+    biz,
+    checked,
+    http,
+    open_vendor,
+    refusal,
+    sign,
+)
 from tests.harness.town import TERMINAL, Town, in_town
 
 QUERY = json.dumps({"terminal_sn": TERMINAL, "client_sn": "C1"}).encode()
 SIGNED = [(b"authorization", f"{TERMINAL} {sign(QUERY, KEY)}".encode())]
 
 
-def tell(story: Callable[[Town, ASGIApp], Awaitable[None]], *, limits: Limits | None = None, **options: Any) -> None:
+def tell(
+    story: Callable[[Town, ASGIApp], Awaitable[None]],
+    *,
+    limits: Limits | None = None,
+    notify_public_pem: str = "",
+) -> None:
     """Give the story a town and its application."""
 
     async def told(town: Town) -> None:
-        await story(town, build_app(town.desk, **options))
+        await story(town, build_app(town.desk, notify_public_pem=notify_public_pem))
 
     in_town(told, limits=limits)
 
@@ -63,7 +80,9 @@ def test_paths_clients_send(path: str) -> None:
     tell(story)
 
 
-@pytest.mark.parametrize("path", ["/", "", "/upay/v2", "/upay/v2/pays", "/upay/v1/pay", "/x/upay/v2/pay", "/%2e"])
+@pytest.mark.parametrize(
+    "path", ["/", "", "/upay/v2", "/upay/v2/pays", "/upay/v1/pay", "/x/upay/v2/pay", "/%2e"]
+)
 def test_unknown_paths(path: str) -> None:
     """404 with JSON, whatever the method."""
 
@@ -195,10 +214,12 @@ class Broken:
 
     async def order(self, key: OrderKey) -> Order | None:
         """Orders are out of reach."""
+        del key
         raise self._failure
 
     async def order_by_client_sn(self, bucket: int, merchant_id: str, client_sn: str) -> Order | None:
         """Orders are out of reach."""
+        del bucket, merchant_id, client_sn
         raise self._failure
 
 
@@ -209,7 +230,7 @@ def broken(town: Town, failure: Exception) -> Desk:
 
 @pytest.mark.parametrize("failure", [StorageFailed("disk full"), ZeroDivisionError("secret detail")])
 def test_incidents(failure: Exception) -> None:
-    """500 UNKNOWN_SYSTEM_ERROR in HTTP 200; the incident number finds the reason in the log, and only there."""
+    """500 UNKNOWN_SYSTEM_ERROR in HTTP 200; the incident number finds the reason, in the log only."""
 
     async def story(town: Town) -> None:
         app = build_app(broken(town, failure))

@@ -69,7 +69,7 @@ def _claim(body: bytes, key: str) -> Claim:
     return Claim("1", sign(body, key).encode())
 
 
-def _dumped(**style: Any) -> bytes:
+def _dumped(**style: Any) -> bytes:  # noqa: ANN401 - json's own options
     return json.dumps(json.loads(BODY), **style).encode()
 
 
@@ -104,7 +104,7 @@ def _dumped(**style: Any) -> bytes:
     ],
 )
 def test_a_diagnosis(signed: bytes, key: str, told: str) -> None:
-    """What was signed, and with which key, is found among the usual mistakes; otherwise nothing is claimed."""
+    """What was signed, and with which key, is found among the usual mistakes, or nothing is claimed."""
     keys = {"current": KEY, "last": LAST, "vendor": "v" * 32}
     assert diagnose(_claim(signed, key), BODY, keys) == told
 
