@@ -58,6 +58,8 @@ STATES: dict[OrderStatus, tuple[str, str]] = {
 """Status → what it means, and what a human should do."""
 
 WHATS = {
+    "call.answered": "was answered",
+    "order.prepared": "the code to scan is shown 已出码",
     "order.paid": "the order is paid 已支付",
     "order.pay_canceled": "the payment is over, nothing is held 支付取消",
     "order.canceled": "the order is cancelled 已撤单",

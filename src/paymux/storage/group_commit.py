@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from paymux.domain.errors import PaymuxError, StorageFailed
@@ -40,8 +41,13 @@ class _Unit:
         self.work = work
         self.args = args
 
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody still wants to know."""
+        return not self.future.done() and not self.future.get_loop().is_closed()
 
-_Job = tuple[asyncio.AbstractEventLoop, list[_Unit], list[object]]
+
+_Job = Callable[[], object]
 
 
 class GroupCommit:
@@ -52,7 +58,7 @@ class GroupCommit:
         self._cursor = connection.cursor()
         self._waiting: deque[_Unit] = deque()
         self._alone: deque[_Unit] = deque()
-        self._busy = False
+        self._writing_for: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="paymux-writer", daemon=True)
@@ -71,9 +77,8 @@ class GroupCommit:
             future.set_exception(StorageFailed("the database is closed"))
             return future
         self._waiting.append(_Unit(future, work, args))
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._begin, loop)
+        if self._writing_for is not loop:
+            self._take_over(loop)
         return future
 
     async def close(self) -> None:
@@ -88,6 +93,17 @@ class GroupCommit:
             self._thread.join()
 
     # -- in the loop: begin → run → commit → committed → begin …
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to write. A loop that ended amid a commit gets it finished, heard by nobody, first."""
+        if self._writing_for is not None:
+            if self._threaded:
+                idle = threading.Event()
+                self._jobs.put(idle.set)
+                idle.wait()
+            self._roll_back()
+        self._writing_for = loop
+        loop.call_soon(self._begin, loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, tries_left: int = _BUSY_TRIES) -> None:
         try:
@@ -115,7 +131,7 @@ class GroupCommit:
             self._failed(loop, batch, error)
             return
         if self._threaded:
-            self._jobs.put((loop, batch, results))
+            self._jobs.put(partial(self._commit_and_tell, loop, batch, results))
         else:
             self._committed(loop, batch, results, self._commit())
 
@@ -130,7 +146,7 @@ class GroupCommit:
             self._failed(loop, batch, error)
             return
         for unit, result in zip(batch, results, strict=True):
-            if not unit.future.done():
+            if unit.is_awaited:
                 unit.future.set_result(result)
         self._go_on(loop)
 
@@ -145,7 +161,7 @@ class GroupCommit:
 
     def _refuse(self, batch: list[_Unit], error: Exception) -> None:
         for unit in batch:
-            if not unit.future.done():
+            if unit.is_awaited:
                 unit.future.set_exception(explained(error))
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -153,19 +169,20 @@ class GroupCommit:
         if self._alone or self._waiting:
             loop.call_soon(self._begin, loop)
         else:
-            self._busy = False
+            self._writing_for = None
 
     # -- in the writer thread
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            loop, batch, results = job
-            error = self._commit()
-            try:
-                loop.call_soon_threadsafe(self._committed, loop, batch, results, error)
-            except RuntimeError:  # the loop was closed meanwhile: nobody is left to be told
-                self._roll_back()
-                self._busy = False
+            job()
+
+    def _commit_and_tell(
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Unit], results: list[object]
+    ) -> None:
+        error = self._commit()
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left to be told
+            loop.call_soon_threadsafe(self._committed, loop, batch, results, error)
 
     def _commit(self) -> sqlite3.Error | None:
         try:

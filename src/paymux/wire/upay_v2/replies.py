@@ -249,6 +249,9 @@ _ABORT: Mapping[OrderStatus, ResultCode] = {
     status: ResultCode(result.replace("CANCEL_", "CANCEL_ABORT_", 1)) for status, result in _CANCEL.items()
 }
 
+PLAIN = frozenset(result for result in ResultCode if result.endswith("SUCCESS")) | {ResultCode.PAY_FAIL}
+"""Answers that only repeat what the call itself has just recorded."""
+
 _UNTROUBLED = frozenset(result for result in ResultCode if result.endswith(("SUCCESS", "_IN_PROGRESS")))
 """Result codes that need no reason."""
 

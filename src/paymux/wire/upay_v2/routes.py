@@ -22,6 +22,7 @@ from paymux.flows.find import find
 from paymux.flows.pay import pay
 from paymux.flows.precreate import precreate
 from paymux.flows.query import query
+from paymux.flows.record import event
 from paymux.flows.refund import refund
 from paymux.wire.upay_v2 import replies, requests
 from paymux.wire.upay_v2.codes import CallRefused
@@ -83,9 +84,10 @@ class UpayEdge:
         request = requests.read_pay(body, terminal, client_sn_bytes_max=self._client_sn_bytes_max)
         self._warn_if_long(request)
         try:
-            return replies.pay_answer(await pay(self._desk, request))
+            order = await pay(self._desk, request)
         except ClientSnConflict as conflict:
             return await self._conflict(conflict, terminal)
+        return await self._noted(order, replies.pay_answer(order))
 
     async def _precreate(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
@@ -96,7 +98,7 @@ class UpayEdge:
         except ClientSnConflict as conflict:
             return await self._conflict(conflict, terminal)
         image_url = f"{self._desk.callback_base}/upay/qrcode?content={quote(order.qr_code, safe='')}"
-        return replies.precreate_answer(order, image_url=image_url)
+        return await self._noted(order, replies.precreate_answer(order, image_url=image_url))
 
     async def _query(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
@@ -107,17 +109,19 @@ class UpayEdge:
         terminal, _ = await self._terminal(claim, body)
         ref = requests.read_cancel(body, terminal)
         try:
-            return replies.cancel_answer(await cancel(self._desk, ref))
+            answer = await cancel(self._desk, ref)
         except RequestRefused as refusal:
             return await self._refusal(refusal, ref)
+        return await self._noted(answer.order, replies.cancel_answer(answer))
 
     async def _refund(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
         request = requests.read_refund(body, terminal)
         try:
-            return replies.refund_answer(await refund(self._desk, request))
+            answer = await refund(self._desk, request)
         except RequestRefused as refusal:
             return await self._refusal(refusal, request.ref)
+        return await self._noted(answer.order, replies.refund_answer(answer))
 
     async def _activate(self, claim: Claim, body: bytes) -> Answer:
         vendor = await self._vendor(claim, body)
@@ -211,14 +215,27 @@ class UpayEdge:
         if not conflict.field and conflict.sn:
             key = OrderKey(terminal.bucket, terminal.merchant_sn, conflict.sn)
             order = await self._desk.store.order(key)
-        return replies.refusal_answer(conflict.error_code, conflict.text, order)
+        answer = replies.refusal_answer(conflict.error_code, conflict.text, order)
+        return await self._noted(order, answer) if order is not None else answer
 
     async def _refusal(self, refusal: RequestRefused, ref: OrderRef) -> Answer:
         """FAIL with the order it is about, when there is one (§2)."""
         order: Order | None = None
         if not isinstance(refusal, OrderNotFound):
             order = await find(self._desk, ref, trade_no_too=True)
-        return replies.refusal_answer(refusal.error_code, refusal.text, order)
+        answer = replies.refusal_answer(refusal.error_code, refusal.text, order)
+        return await self._noted(order, answer) if order is not None else answer
+
+    async def _noted(self, order: Order, answer: Answer) -> Answer:
+        """Keep in the order's history what we answered (promise M11).
+
+        A plain success is not written again: it is what the last recorded fact of the same call says.
+        """
+        if answer.outcome not in replies.PLAIN:
+            who = f"terminal {order.terminal_sn}"
+            told = event(self._desk, order, who=who, what="call.answered", text=answer.outcome)
+            await self._desk.store.add_events((told,))
+        return answer
 
     def _warn_if_long(self, request: PayRequest | PrecreateRequest) -> None:
         if len(request.client_sn) > requests.CLIENT_SN_BYTES_STRICT:
