@@ -75,7 +75,7 @@ async def _drive(base_url: str, calls: Iterable[Call], concurrency: int) -> Work
         async with asyncio.TaskGroup() as tills:
             tasks = [tills.create_task(_till(line, waiting, sns)) for line in lines]
     except* (ConnectionError, TimeoutError, WrongAnswer) as errors:
-        raise WrongAnswer(f"{base_url}: {errors.exceptions[0]!r}") from errors
+        raise WrongAnswer(repr(errors.exceptions[0])) from errors
     finally:
         for line in lines:
             line.close()

@@ -5,6 +5,7 @@ within a round stay. Only the servers' processes are counted; wallet and load ar
 """
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,11 +28,12 @@ _SETTLE_S = 0.05
 @click.option("--folder", type=click.Path(path_type=Path, exists=True), help="Where databases go meanwhile.")
 def main(rounds: int, pays: int, queries: int, concurrency: int, folder: Path | None) -> None:
     """Measure; exit 1 when anything but the right answer came back."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended, too
     sizes = Sizes(rounds=rounds, pays=pays, queries=queries, concurrency=concurrency)
     with tempfile.TemporaryDirectory(prefix="paymux-bench-", dir=folder) as name:
         try:
             samples = measure(Path(name), sizes)
-        except (ProgramFailed, load.WrongAnswer) as error:
+        except ProgramFailed as error:
             sys.exit(f"the run failed: {error}")
         report = write(samples, sizes, folder=Path(name))
     click.echo(show(report))
@@ -39,21 +41,27 @@ def main(rounds: int, pays: int, queries: int, concurrency: int, folder: Path | 
 
 
 def measure(folder: Path, sizes: Sizes) -> list[Sample]:
-    """Start everything, warm up, do the rounds; raises `ProgramFailed` or `WrongAnswer`."""
+    """Start everything, warm up, do the rounds; raises `ProgramFailed`."""
     with wallet(folder) as bank, systems(folder, bank.url) as programs:
-        warm = sizes.warm_up()
-        for program in programs:
-            asyncio.run(_slice(program, warm, number=0))
         samples: list[Sample] = []
-        for number in range(1, sizes.rounds + 1):
+        for number in range(sizes.rounds + 1):
             for program in programs:
                 click.echo(f"round {number} of {sizes.rounds}: {program.name}", err=True)
-                samples += asyncio.run(_slice(program, sizes, number=number))
+                found = _slice(program, sizes if number else sizes.warm_up(), number=number)
+                samples += found if number else []  # round 0 warms up
         return samples
 
 
-async def _slice(program: Program, sizes: Sizes, *, number: int) -> list[Sample]:
-    """Do one system's part of a round: its pays, then queries of these orders."""
+def _slice(program: Program, sizes: Sizes, *, number: int) -> list[Sample]:
+    """Do one system's part of a round; raises `ProgramFailed` when an answer is not the one that is due."""
+    try:
+        return asyncio.run(_pays_and_queries(program, sizes, number=number))
+    except load.WrongAnswer as error:
+        raise program.failed(f"did not answer as it should: {error}") from error
+
+
+async def _pays_and_queries(program: Program, sizes: Sizes, *, number: int) -> list[Sample]:
+    """Pay, then query the same orders; the CPU time of each belongs to the server alone."""
     before_ns = program.cpu_ns()
     paid = await load.pay(
         program.url, count=sizes.pays, concurrency=sizes.concurrency, prefix=f"bench-{number}"

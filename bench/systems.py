@@ -62,6 +62,10 @@ class Program(NamedTuple):
         # What clock_getcpuclockid(3) returns on Linux: to the nanosecond, where /proc/PID/stat counts ticks.
         return time.clock_gettime_ns((~self.process.pid << 3) | 2)
 
+    def failed(self, what: str) -> ProgramFailed:
+        """Make the complaint: what happened, and what the program itself said last."""
+        return ProgramFailed(f"{self.name} {what}\n{self.log.read_text(errors='replace')[-_LOG_TAIL:]}")
+
 
 @contextmanager
 def wallet(folder: Path) -> Iterator[Program]:
@@ -134,7 +138,7 @@ def _running(
         _wait_until_it_listens(program, port)
         yield program
         if process.poll() is not None:
-            raise _failed(program, "ended")
+            raise program.failed("ended before its time")
     finally:
         _end(process)
 
@@ -143,14 +147,14 @@ def _wait_until_it_listens(program: Program, port: int) -> None:
     until_s = time.monotonic() + _START_S
     while time.monotonic() < until_s:
         if program.process.poll() is not None:
-            raise _failed(program, "did not start")
+            raise program.failed("did not start")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:
             return
-    raise _failed(program, f"did not listen within {_START_S} s")
+    raise program.failed(f"did not listen within {_START_S} s")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -168,11 +172,6 @@ def _finish(command: list[str]) -> None:
     )
     if done.returncode:
         raise ProgramFailed(f"{' '.join(command)}\n{(done.stdout + done.stderr).decode(errors='replace')}")
-
-
-def _failed(program: Program, what: str) -> ProgramFailed:
-    tail = program.log.read_text(errors="replace")[-_LOG_TAIL:]
-    return ProgramFailed(f"{program.name} {what}:\n{tail}")
 
 
 def _module(*words: str) -> list[str]:

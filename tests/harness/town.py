@@ -124,6 +124,7 @@ class Town:
         self.alarms: list[dict[str, Any]] = []
         self._limits, self._births = limits, seed
         self.desk, self.workers = self._gateway()
+        self.mail: list[Callback] = []
         self.callbacks: list[tuple[str, int]] = []
         self.numbers = 0
         self.terminal = Terminal(
@@ -311,6 +312,7 @@ class Town:
         account, bucket, merchant, sn, _ = found.groups()
         key = OrderKey(int(bucket), merchant, sn)
         raw = Callback(method="POST", query="", headers=headers, body=body)
+        self.mail.append(raw)
         try:
             ack = await callback(self.desk, account, key, raw)
         except Crashed:

@@ -1,4 +1,4 @@
-"""Every engine keeps the same promises: each test runs once per engine. Another engine is one more parameter."""
+"""Every engine keeps the same promises: each test runs once per engine, another one is one more parameter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

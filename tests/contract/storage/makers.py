@@ -1,7 +1,5 @@
 """Records for the store's tests: a merchant's orders, one step at a time."""
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
@@ -26,7 +24,7 @@ class TurnedClock:
         self.ms += wait_ms
 
 
-def an_order(number: int = 1, *, merchant: str = "m1", **changes: Any) -> Order:
+def an_order(number: int = 1, *, merchant: str = "m1", **changes: object) -> Order:
     """A fresh order of 100 fen; sn, client_sn and times come from its number."""
     sn = f"7{number:015d}"
     order = Order(
@@ -50,7 +48,7 @@ def an_order(number: int = 1, *, merchant: str = "m1", **changes: Any) -> Order:
     return replace(order, **changes)
 
 
-def a_movement(order: Order, *, tsn: str = "", kind: str = "pay", **changes: Any) -> Transaction:
+def a_movement(order: Order, *, tsn: str = "", kind: str = "pay", **changes: object) -> Transaction:
     """A movement of the order; by default its pay."""
     movement = Transaction(
         bucket=order.bucket,
@@ -109,7 +107,7 @@ def intent(order: Order) -> Change:
     return Change(order=order, transactions=(a_movement(order),), due=(a_due(order),))
 
 
-def next_version(order: Order, **changes: Any) -> Change:
+def next_version(order: Order, **changes: object) -> Change:
     """The change from an order to its next version."""
     return Change(order=replace(order, version=order.version + 1, **changes), before=order)
 

@@ -36,7 +36,7 @@ def test_a_failing_write_fails_alone(engine: Engine) -> None:
 
 
 def test_company_keeps_the_order_of_one_client(engine: Engine) -> None:
-    """A chain of changes handed in at once, with a broken one among them: each is judged after the one before."""
+    """Changes handed in at once, a broken one among them: each is judged after the one before."""
     order = an_order()
     versions = [order]
     for _ in range(5):
@@ -66,7 +66,7 @@ def test_more_than_one_batch_at_once(engine: Engine) -> None:
 
 
 def test_a_cancelled_waiter_does_not_cancel_its_write(engine: Engine) -> None:
-    """A client that hangs up while its order is being written: the order is written, and neighbours notice nothing."""
+    """A client hangs up while its order is being written: it is written, and neighbours notice nothing."""
     orders = [an_order(n) for n in range(8)]
 
     async def story(store: Store) -> None:
@@ -109,7 +109,7 @@ def test_close_finishes_what_waits(engine: Engine) -> None:
 
 
 def test_a_loop_that_ends_early_loses_no_write(engine: Engine) -> None:
-    """The waiter is cancelled and its event loop closed at once: the store serves the next loop, write included."""
+    """The waiter is cancelled and its loop closed at once: the store serves the next loop, write included."""
     order = an_order()
     store = engine.open()
 

@@ -295,7 +295,7 @@ def test_check_in_rotates_keys(engine: Engine) -> None:
 
 
 def test_a_terminal_is_never_locked_out_by_check_ins_at_once(engine: Engine) -> None:
-    """Eight check-ins with the same key at once: all are answered, and that key stays good as the last one."""
+    """Eight check-ins with one key at once: all are answered, and that key stays good as the last."""
 
     async def story(store: Store) -> None:
         await everybody(store)

@@ -1,4 +1,4 @@
-"""The schema: migrations add up to schema.sql, survive a kill, and never run backwards; queries are in use."""
+"""Migrations add up to schema.sql, survive a kill and never run backwards; every query is in use."""
 
 import os
 import re
@@ -14,7 +14,7 @@ import pytest
 
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
-from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
+from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus, Store
 from paymux.storage.migrate import Migration, migrations, pending, statements
 from paymux.storage.queries import QUERIES, load
 from paymux.storage.sqlite import SqliteStore
@@ -107,9 +107,7 @@ def test_columns_stand_in_the_order_of_the_records(query: str, record: type[Orde
 
 def test_every_query_is_used() -> None:
     """A query nobody asks is dead weight."""
-    code = "".join(
-        file.read_text("utf-8") for file in STORAGE.iterdir() if file.name.endswith(".py")
-    )
+    code = "".join(file.read_text("utf-8") for file in STORAGE.iterdir() if file.name.endswith(".py"))
     assert [name for name in QUERIES if f'"{name}"' not in code] == []
 
 
@@ -124,7 +122,11 @@ def test_every_query_is_valid(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["-- name: a\nSELECT 1;", "-- name: a\n-- A.\n", "-- name: a\n-- A.\nSELECT 1;\n-- name: a\n-- B.\nSELECT 2;"],
+    [
+        "-- name: a\nSELECT 1;",
+        "-- name: a\n-- A.\n",
+        "-- name: a\n-- A.\nSELECT 1;\n-- name: a\n-- B.\nSELECT 2;",
+    ],
 )
 def test_a_query_without_words_or_name_is_refused(text: str) -> None:
     """No description, no SQL, or a name used twice."""
@@ -201,13 +203,13 @@ sqlite.SqliteStore(sys.argv[1], sealer=Sealer(b"k" * 32), clock=SystemClock(), t
 
 @pytest.mark.parametrize("statement", [2, 4, 6, 9, 12, 15, 18, 21, 24, 26])
 def test_a_migration_killed_anywhere_is_done_by_the_next_start(engine: Engine, statement: int) -> None:
-    """kill -9 at a statement of the first start: the second start ends with the whole schema."""
+    """Kill -9 at a statement of the first start: the second start ends with the whole schema."""
     command = [sys.executable, "-c", KILLED, engine.dsn, str(statement)]
     killed = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
     assert killed.returncode in {-signal.SIGKILL, 0}
     order = an_order()
 
-    async def story(store: SqliteStore) -> None:
+    async def story(store: Store) -> None:
         assert await store.save(intent(order))
 
     engine.run(story)

@@ -20,7 +20,9 @@ def test_what_was_sealed_opens(text: str) -> None:
     assert not text or text not in sealed
 
 
-@pytest.mark.parametrize("place", [("terminals", "key", "t2"), ("terminals", "keyt1"), ("term", "inalskey", "t1")])
+@pytest.mark.parametrize(
+    "place", [("terminals", "key", "t2"), ("terminals", "keyt1"), ("term", "inalskey", "t1")]
+)
 def test_a_seal_moved_to_another_place_does_not_open(place: tuple[str, ...]) -> None:
     """Another row, or another way to cut the same letters into parts."""
     sealed = SEALER.seal("secret", "terminals", "key", "t1")

@@ -23,7 +23,7 @@ def _inside(store: Store) -> SqliteStore:
 
 
 def test_a_full_disk_fails_the_write_and_nothing_else(engine: Engine) -> None:
-    """No room: `StorageFailed`, the database stays whole, reads go on, and so do writes once there is room."""
+    """No room: `StorageFailed`; the database stays whole, reads go on, and writes too once there is room."""
 
     async def story(store: Store) -> None:
         await store.save(intent(an_order()))
@@ -163,7 +163,9 @@ def test_pages_of_a_rare_status_use_their_index(engine: Engine) -> None:
         for name, query in QUERIES.items():
             if name.endswith("_table") or name == "migrations_applied":
                 continue
-            plan = writer.execute(f"EXPLAIN QUERY PLAN {query.sql}", (None,) * query.sql.count("?")).fetchall()
+            plan = writer.execute(
+                f"EXPLAIN QUERY PLAN {query.sql}", (None,) * query.sql.count("?")
+            ).fetchall()
             assert not [row[3] for row in plan if row[3].startswith("SCAN")], name
 
     engine.run(story)
@@ -186,7 +188,7 @@ def test_memory_cannot_be_shared_with_a_thread() -> None:
 def test_a_file_that_is_no_database_is_refused(engine: Engine) -> None:
     """Nor is one in a folder that does not exist; neither is touched."""
     engine.path.write_bytes(b"a letter to my aunt, and quite a long one\n" * 30)
-    with pytest.raises(ConfigurationBroken, match="paymux.db"):
+    with pytest.raises(ConfigurationBroken, match=r"paymux\.db"):
         engine.open()
     assert engine.path.read_bytes().startswith(b"a letter")
     with pytest.raises(ConfigurationBroken, match="nowhere"):
