@@ -47,7 +47,7 @@ lock: .tools/pip-tools/.made ## choose newer versions and write them down with t
 sdk-tools: .tools/alipay-sdk/.made .tools/wechatpy/.made .tools/npm/.made ## fetch the SDKs others wrote, which our tests drive
 
 clean: ## remove what make made; data stays
-	@rm -rf .venv .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the tools; each stamp is newer than the lock it was made from

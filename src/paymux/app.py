@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -157,8 +158,10 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=shutdown_s,
     )
+    _calm_gc()
     server = _Server(config, on_ready)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
@@ -170,6 +173,16 @@ async def serve(
     finally:
         stopping.cancel()
         listener.close()
+
+
+def _calm_gc() -> None:
+    """Let the collector pass over what lives for ever, and look at the rest less often.
+
+    Requests leave no cycles behind worth hunting after every 700 objects: it took 3 % of a pay.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @contextmanager

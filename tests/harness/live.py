@@ -1,26 +1,18 @@
 """Real processes for what virtual time cannot prove: gateways and wallets as children, tills over HTTP.
 
-Sockets, files, fsync and signals are the true ones. Every child writes into a file, is waited for with a
-deadline, and is ended with its `with` block, whatever happens.
+Sockets, files, fsync and signals are the true ones. Every child is ended with its `with` block, whatever
+happens.
 
 Each gateway believes to be alone and numbers its orders by the second, so no two of them may share a wallet
 account: a gateway of its own needs a sandbox, or at least accounts, of its own.
 """
 
-import asyncio
 import base64
 import contextlib
 import hashlib
 import json
-import os
-import random
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +24,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-import paymux
+from tests.harness.children import Child, command, hold_port, until
 
-PAYMUX = ("-m", "paymux")
 WALLETS = {"alipay": ("1", "28"), "wechat": ("3", "13")}
 """Wallet → payway and how its barcodes begin."""
 Json = dict[str, Any]
@@ -55,67 +46,8 @@ QUICK: Mapping[str, object] = {
 }
 """Limits under which what a kill interrupted is taken up again within seconds."""
 
-START_S = 60
-"""How long a child may take to get ready, on a machine that is busy with other tests."""
-_LOOK_S = 0.02
-_SOURCES = str(Path(paymux.__file__).parents[1])
 
-
-# ---------------------------------------------------------------- processes
-
-
-class Child:
-    """One process of ours; `said` finds what it wrote since it began."""
-
-    def __init__(self, arguments: Sequence[str], *, log: Path, settings: Mapping[str, object]) -> None:
-        self._log = log
-        with log.open("ab") as out:
-            self._began_at = out.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=log.parent,
-                env=_environ(settings),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs; the negative signal number when a signal ended it."""
-        return self._process.poll()
-
-    async def said(self, mark: str) -> str:
-        """Wait for a whole line that contains `mark`, and return it."""
-        await until(
-            lambda: self._line(mark) or self.exit_code is not None, within_s=START_S, what=f"{mark!r} said"
-        )
-        line = self._line(mark)
-        assert line, f"exit code {self.exit_code} instead of {mark!r}: {self._text()[-2000:]}"
-        return line
-
-    async def ended(self, within_s: int = 20) -> int:
-        """Wait for its end; return the exit code."""
-        await until(lambda: self.exit_code is not None, within_s=within_s, what="the process is over")
-        return self._process.returncode
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def end(self) -> None:
-        """End it the hard way, if it still runs."""
-        self._process.kill()
-        self._process.wait()
-
-    def _text(self) -> str:
-        with self._log.open("rb") as file:
-            file.seek(self._began_at)
-            return file.read().decode(errors="replace")
-
-    def _line(self, mark: str) -> str:
-        lines = self._text().splitlines(keepends=True)
-        return next((line for line in lines if mark in line and line.endswith("\n")), "")
+# ---------------------------------------------------------------- programs
 
 
 class Gateway:
@@ -128,8 +60,9 @@ class Gateway:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self._settings = {**QUICK, **settings, "PAYMUX_DATA_DIR": data}
-        self._port = free_port()
+        self._place = hold_port()
         self._child: Child | None = None
+        self._commands = 0
 
     @property
     def url(self) -> str:
@@ -145,8 +78,8 @@ class Gateway:
     def spawn(self, *, crash_at: str = "") -> Child:
         """Begin a process without waiting for anything; `crash_at` names the point where it kills itself."""
         armed = {"PAYMUX_CRASH_AT": crash_at} if crash_at else {}
-        arguments = (*PAYMUX, "serve", "--port", str(self._port))
-        self._child = Child(arguments, log=self.log, settings=self._settings | armed)
+        port = str(self._port)
+        self._child = Child(command, "serve", "--port", port, log=self.log, settings=self._settings | armed)
         return self._child
 
     async def start(self, *, crash_at: str = "") -> None:
@@ -159,7 +92,7 @@ class Gateway:
 
     async def stop(self) -> int:
         """Ask it to end, as a service manager does: SIGTERM. Return the exit code."""
-        self.process.signal(signal.SIGTERM)
+        self.process.terminate()
         return await self.process.ended()
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -176,19 +109,26 @@ class Gateway:
         """Wait until nothing is left to be done."""
         await until(lambda: not self.unsettled(), within_s=within_s, what="everything is settled")
 
-    async def command(self, *arguments: str) -> str:
+    async def run(self, *arguments: str) -> str:
         """Run another `paymux` command on the same data; return what it prints."""
-        return await asyncio.to_thread(self._command, arguments)
+        self._commands += 1
+        log = self.data.with_name(f"{self.data.name}.{self._commands}.out")
+        child = Child(command, *arguments, log=log, settings=self._settings)
+        try:
+            assert await child.ended() == 0, child.text
+        finally:
+            child.end()
+        return child.text
 
     async def provision(self, tables: Mapping[str, Iterable[Mapping[str, object]]]) -> None:
         """Write a provisioning file and have it taken in."""
         file = self.data.with_name(f"{self.data.name}.toml")
         file.write_text(_toml(tables))
-        await self.command("provision", str(file))
+        await self.run("provision", str(file))
 
     async def books(self) -> Books:
         """Our books, as `paymux admin books --json` prints them."""
-        return _as_books(json.loads(await self.command("admin", "books", "--json")))
+        return _as_books(json.loads(await self.run("admin", "books", "--json")))
 
     def events(self, name: str) -> list[Json]:
         """The lines of its log with this event name."""
@@ -201,26 +141,19 @@ class Gateway:
     def __exit__(self, *_: object) -> None:
         if self._child is not None:
             self._child.end()
+        self._place.close()
 
-    def _command(self, arguments: Sequence[str]) -> str:
-        done = subprocess.run(
-            [sys.executable, *PAYMUX, *arguments],
-            env=_environ(self._settings),
-            cwd=self.data.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=START_S,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    @property
+    def _port(self) -> int:
+        port: int = self._place.getsockname()[1]
+        return port
 
 
 class SandboxChild:
     """A `paymux sandbox` process."""
 
     def __init__(self, folder: Path) -> None:
-        self._child = Child((*PAYMUX, "sandbox", "--port", "0"), log=folder / "sandbox.log", settings={})
+        self._child = Child(command, "sandbox", "--port", "0", log=folder / "sandbox.log")
         self.url = ""
 
     async def ready(self) -> None:
@@ -232,22 +165,6 @@ class SandboxChild:
 
     def __exit__(self, *_: object) -> None:
         self._child.end()
-
-
-def free_port() -> int:
-    """A port nobody has, below those the system lends to outgoing calls: it is still free after a kill."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-
-
-async def until(check: Callable[[], object], *, within_s: float, what: str) -> None:
-    """Look again and again until `check` is true; the deadline fails the test."""
-    deadline_s = time.monotonic() + within_s
-    while not check():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s: {what}"
-        await asyncio.sleep(_LOOK_S)
 
 
 # ---------------------------------------------------------------- who there is
@@ -269,7 +186,7 @@ VENDOR_SN, VENDOR_KEY, APP_ID = "91800001", "5e1f7c0a9b3d4e6f8a7b6c5d4e3f2a1b", 
 
 
 def shop(number: int) -> Shop:
-    """The numbers of shop 1, 2, …"""
+    """Return the numbers and keys of one of many shops, counted from 1."""
     return Shop(
         merchant_sn=f"16800000000{number:05d}",
         store_sn=f"15800000000{number:05d}",
@@ -504,12 +421,6 @@ async def notify_key(http: aiohttp.ClientSession, gateway: Gateway) -> str:
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def _environ(settings: Mapping[str, object]) -> dict[str, str]:
-    """Our environment without its own settings, with these, and with the sources under test."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYMUX_")}
-    return kept | {"PYTHONPATH": _SOURCES} | {name: str(value) for name, value in settings.items()}
 
 
 def _toml(tables: Mapping[str, Iterable[Mapping[str, object]]]) -> str:

@@ -13,6 +13,7 @@ Sources: DESIGN §6; channels/00-principles.md.
         def scrub(self, text) -> str
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -141,10 +142,10 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back, whole. Header names are lower case."""
+    """What came back, whole. Headers are asked for by lower-case names."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
 

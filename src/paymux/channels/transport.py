@@ -7,6 +7,7 @@ used, bodies never unpacked.
 """
 
 import asyncio
+import functools
 import ipaddress
 import socket
 import ssl
@@ -174,20 +175,24 @@ async def _exchange(
     body: bytes,
     timeout_s: int,
 ) -> HttpResponse:
-    limits = aiohttp.ClientTimeout(total=timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
+    limits = _timeout(timeout_s)
     try:
         async with session.request(
             method, url, headers=headers, data=body, timeout=limits, allow_redirects=False
         ) as reply:
             content = await _bounded(reply)
-            lower = {name.lower(): value for name, value in reply.headers.items()}
-            return HttpResponse(status=reply.status, headers=lower, body=content)
+            return HttpResponse(status=reply.status, headers=reply.headers, body=content)
     except AddressForbidden:
         raise
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
         raise NotSent(_words(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise NoReply(_words(error)) from error
+
+
+@functools.cache
+def _timeout(timeout_s: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
 
 
 async def _bounded(reply: aiohttp.ClientResponse) -> bytes:

@@ -34,6 +34,8 @@ class Ids:
         self._pool = random.Random(self._random.getrandbits(128))  # noqa: S311 - nonces are no secrets
         self._second = clock.now_ms() // 1000 - _EPOCH_S + 1
         self._used = 0
+        self._event_ms = 0
+        self._events = 0
 
     def sn(self) -> str:
         """A new 16-digit number starting with 7."""
@@ -47,8 +49,13 @@ class Ids:
         return f"7{bits:015d}"
 
     def event_id(self) -> str:
-        """A new id, 24 hex digits, sorted by time: 12 of milliseconds and 12 random."""
-        return f"{self._clock.now_ms():012x}{self._pool.getrandbits(48):012x}"
+        """A new id, 24 hex digits, sorted by when it was made: milliseconds, a count within them, chance."""
+        now_ms = self._clock.now_ms()
+        if now_ms > self._event_ms:
+            self._event_ms, self._events = now_ms, 0
+        else:
+            self._events += 1
+        return f"{self._event_ms:012x}{self._events:04x}{self._pool.getrandbits(32):08x}"
 
     def nonce(self) -> str:
         """32 hex digits for signed requests; unpredictable enough, not secret."""

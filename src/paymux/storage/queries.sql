@@ -141,13 +141,13 @@ RETURNING {due_columns};
 -- Give work back for later; guarded by attempts, and for a claim by its time too: a row that was put anew
 -- and claimed again counts from 1 again.
 UPDATE due SET run_at_ms = ?, lease_until_ms = 0
-WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ? 
+WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?
     AND attempts = ? AND (attempts = 0 OR run_at_ms = ?);
 
 -- name: drop_due
 -- Work done or no longer needed; guarded as put_off is.
 DELETE FROM due
-WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ? 
+WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?
     AND attempts = ? AND (attempts = 0 OR run_at_ms = ?);
 
 -- name: due_of_order

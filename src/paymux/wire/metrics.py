@@ -24,11 +24,18 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
+        # Finding a labelled counter costs more than counting; there are as few as there are codes.
+        self._kept: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def count(self, call: str, outcome: str, *, took_ms: int) -> None:
         """Note one answered call."""
-        self._calls.labels(call, outcome).inc()
-        self._seconds.labels(call).observe(took_ms / 1000)
+        kept = self._kept.get((call, outcome))
+        if kept is None:
+            kept = (self._calls.labels(call, outcome), self._seconds.labels(call))
+            self._kept[call, outcome] = kept
+        counter, seconds = kept
+        counter.inc()
+        seconds.observe(took_ms / 1000)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -273,7 +273,7 @@ def test_concurrent_refunds_never_exceed_what_was_paid(engine: Engine) -> None:
         {"paid": 100, "refunded": 101, "refunding": -1},
     ],
 )
-def test_the_database_itself_refuses_impossible_amounts(engine: Engine, wrong: dict[str, object]) -> None:
+def test_the_database_itself_refuses_impossible_amounts(engine: Engine, wrong: dict[str, int]) -> None:
     """Refunded + refunding <= paid <= total, whatever change is handed in (promise M3)."""
     order = an_order()
 
@@ -282,7 +282,7 @@ def test_the_database_itself_refuses_impossible_amounts(engine: Engine, wrong: d
         with pytest.raises(StorageFailed):
             await store.save(next_version(order, **wrong))
         with pytest.raises(StorageFailed):
-            await store.save(Change(order=an_order(2, **wrong)))
+            await store.save(Change(order=replace(an_order(2), **wrong)))
         assert await store.order(order.key) == order
         assert await store.order(an_order(2).key) is None
 

@@ -1,18 +1,29 @@
 """Flat XML, the only form WeChat v2 speaks: `<xml><name>value</name>…</xml>`. Source: channels/03-wechat.md.
 
-The reader takes bytes from strangers (callbacks), so it refuses what the protocol never uses and attackers
-do: a DOCTYPE and with it every entity, nesting, a name that stands there twice, anything big.
+The reader takes bytes from strangers (callbacks), so it knows nothing but this form: there is no DOCTYPE, no
+entity, comment, attribute or nesting it could be led astray by. It walks through the text once, from left to
+right, and refuses what is not the next field. (A whole XML parser is safe here only with all of that switched
+off, and costs three times as much on every payment.)
 """
 
 import re
 from collections.abc import Mapping
-from typing import NoReturn
-from xml.parsers import expat
+from html import unescape
 
 BYTES_MAX = 64 * 1024
 """A query reply with fifty coupons is about 10 KiB."""
 FIELDS_MAX = 1000
 
+_OPENING = re.compile(r"\ufeff?\s*(?:<\?xml [^<>]*\?>)?\s*<xml\s*(?P<empty>/)?>\s*", re.ASCII)
+_FIELD = re.compile(
+    r"<(?P<name>[A-Za-z_][\w.-]*+)\s*(?:/>|>(?:"
+    r"<!\[CDATA\[(?P<cdata>[^\]]*+)\]\]>|(?P<text>[^<&]*+)|(?P<mixed>(?:[^<]++|<!\[CDATA\[.*?\]\]>)*+)"
+    r")</(?P=name)\s*>)\s*",
+    re.ASCII | re.DOTALL,
+)
+_CLOSING = re.compile(r"</xml\s*>\s*", re.ASCII)
+_PARTS = re.compile(r"<!\[CDATA\[(?P<cdata>.*?)\]\]>|(?P<text>[^<]+)", re.DOTALL)
+_REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});", re.ASCII)
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -34,38 +45,42 @@ def read_xml(body: bytes) -> dict[str, str]:
     """Read the fields; values are as written, blanks included. Raises `XmlRefused`."""
     if len(body) > BYTES_MAX:
         raise XmlRefused("too big")
+    try:
+        # UTF-8 is the protocol's only encoding, whatever a declaration says.
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise XmlRefused(str(error)) from error
+    opening = _OPENING.match(text)
+    if opening is None:
+        raise XmlRefused(f"this does not begin as <xml>: {text[:32]!r}")
     fields: dict[str, str] = {}
-    path: list[str] = []
-    pieces: list[str] = []
-
-    def start(name: str, _attributes: dict[str, str]) -> None:
-        if len(path) == 2 or (not path and name != "xml"):
-            raise XmlRefused(f"unexpected element {name[:32]!r}")
+    at = opening.end()
+    while field := _FIELD.match(text, at):
+        name, cdata, plain, mixed = field.groups()
         if name in fields or len(fields) == FIELDS_MAX:
             raise XmlRefused(f"{name[:32]!r} stands there twice, or the fields are too many")
-        path.append(name)
-        pieces.clear()
-
-    def end(name: str) -> None:
-        if len(path) == 2:
-            fields[name] = "".join(pieces)
-        path.pop()
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = pieces.append
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    try:
-        # Text, not bytes: UTF-8 is the protocol's only encoding, whatever a BOM or declaration says.
-        parser.Parse(body.decode(), True)  # noqa: FBT003 - expat's own signature
-    except (expat.ExpatError, UnicodeDecodeError) as error:
-        raise XmlRefused(str(error)) from error
+        fields[name] = cdata or plain or (_unmixed(mixed) if mixed else "")
+        at = field.end()
+    closed = at == len(text) if opening["empty"] else _CLOSING.fullmatch(text, at)
+    if not closed:
+        raise XmlRefused(f"neither a field nor the end: {text[at : at + 32]!r}")
     return fields
 
 
-def _refuse_doctype(*_: object) -> NoReturn:
-    raise XmlRefused("a DOCTYPE is no part of this protocol")
+def _unmixed(value: str) -> str:
+    """Put together what is partly CDATA and partly text with references."""
+    return "".join(
+        _references(part["text"]) if part["cdata"] is None else part["cdata"]
+        for part in _PARTS.finditer(value)
+    )
+
+
+def _references(text: str) -> str:
+    """Resolve `&amp;`, `&#20013;` and the like; what is no reference of XML itself is refused."""
+    plain = _REFERENCE.sub(lambda found: unescape(found.group()), text)
+    if _REFERENCE.sub("", text).count("&"):
+        raise XmlRefused("an unknown entity")
+    return plain
 
 
 def _escaped(value: str) -> str:
