@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -286,7 +287,7 @@ def _opened(path: str) -> sqlite3.Connection:
         raise ConfigurationBroken(f"SQLite 3.40 or newer is needed, this is {sqlite3.sqlite_version}")
     try:
         if path != MEMORY:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _make_private(path)
         connection = sqlite3.connect(
             path if path == MEMORY else f"file:{quote(str(Path(path).absolute()))}",
             uri=path != MEMORY,
@@ -305,6 +306,16 @@ def _opened(path: str) -> sqlite3.Connection:
             raise ConfigurationBroken(text) from error
         raise
     return connection
+
+
+def _make_private(path: str) -> None:
+    """Make a new file that is only ours; never touch one that is there.
+
+    Closing *any* descriptor of a file drops all of this process's POSIX locks on it. Were that the database,
+    the next tool to close it would think itself the last user and delete the log we still write to.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _configure(connection: sqlite3.Connection, path: str) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -39,6 +41,27 @@ def test_a_full_disk_fails_the_write_and_nothing_else(engine: Engine) -> None:
         assert await store.save(paid(an_order()))
         await store.add_events(big)
         assert writer.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+    engine.run(story)
+
+
+def test_a_tool_beside_the_gateway_takes_no_data_away(engine: Engine) -> None:
+    """Another process opens and closes the file: the log stays, and what is committed after is there for all."""
+    look = (
+        "import sqlite3, sys; found = sqlite3.connect(sys.argv[1]);"
+        "print(*found.execute('SELECT count(*) FROM orders').fetchone()); found.close()"
+    )
+
+    def looked() -> str:
+        command = [sys.executable, "-c", look, str(engine.path)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    async def story(store: Store) -> None:
+        assert await store.save(intent(an_order(1)))
+        assert looked() == "1"
+        assert engine.path.with_name(engine.path.name + "-wal").exists()
+        assert await store.save(intent(an_order(2)))
+        assert looked() == "2"
 
     engine.run(story)
 
