@@ -94,6 +94,20 @@ async def open_gateway(
                 await transport.close()
 
 
+@asynccontextmanager
+async def open_desk(settings: Settings, *, log: FilteringBoundLogger) -> AsyncIterator[Desk]:
+    """A desk beside a gateway at work, for a command that decides something. Raises `ConfigurationBroken`."""
+    async with open_memory(settings, existing=True) as store:
+        transport = AiohttpTransport(
+            calls_per_account=settings.limits.transport_per_account,
+            allow_private_targets=settings.allow_private_targets,
+        )
+        try:
+            yield _desk(settings, store, transport, log=log, public_url=settings.public_url)
+        finally:
+            await transport.close()
+
+
 @contextmanager
 def alone(database: Path) -> Iterator[None]:
     """Hold the gateway's place at a database file: two would make equal numbers. The lock dies with us.
@@ -243,6 +257,7 @@ def _desk(
         callback_base=public_url,
         notification_body=_notification_body,
         cancel_same_day=settings.cancel_same_day_only,
+        device_once=settings.refuse_same_device,
         crash=CrashPoints(os.environ.get("PAYMUX_CRASH_AT", "")),
     )
 

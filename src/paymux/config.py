@@ -64,11 +64,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_targets: bool = False
     """Whether notifications may go to loopback and private addresses. Off: a till that names such a
     notify_url cannot make the gateway talk to your inner network."""
+    refuse_same_device: bool = False
+    """Whether a device_id may be activated only once under a merchant. Off: each activation makes a new
+    terminal, which does no harm (upay-v2.md §13 no. 23)."""
     strict_client_sn: bool = False
     """Whether a client_sn longer than 32 bytes is refused. Off: up to 64, with a warning in the log
     (upay-v2.md §13 no. 4)."""
     cancel_same_day_only: bool = True
-    """Whether a paid order can be cancelled only on the day it was paid, in the merchant's time zone; a
+    """Whether a paid order can be cancelled only on the day it was made, in the merchant's time zone; a
     refund is possible later (upay-v2.md §13 no. 20)."""
     shutdown_s: Seconds = 8
     """Seconds that calls in flight get to finish at shutdown. Just below the 10 s after which container

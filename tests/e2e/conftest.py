@@ -36,3 +36,4 @@ def gateway(sandbox: SandboxChild, tmp_path_factory: pytest.TempPathFactory) -> 
     with Gateway(tmp_path_factory.mktemp("gateway") / "data", **PATIENT) as running:
         asyncio.run(begin(running))
         yield running
+        assert "call.failed" not in running.log.read_text()

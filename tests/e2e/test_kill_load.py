@@ -137,6 +137,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
                 await gateway.settled()
                 await assert_truth(gateway, wallets, shift)
                 assert_told(gateway, ear, await notify_key(http, gateway))
+                assert "call.failed" not in gateway.log.read_text()
 
     asyncio.run(story())
 

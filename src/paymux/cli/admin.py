@@ -9,6 +9,7 @@ import msgspec
 
 from paymux.app import open_memory
 from paymux.channels.registry import CHANNELS
+from paymux.cli.resolve import notify, resolve
 from paymux.config import Settings, load
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus
@@ -60,7 +61,11 @@ class ChannelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group()
 def admin() -> None:
-    """Look at books and channels."""
+    """Look at books and channels; decide what no wallet would tell."""
+
+
+admin.add_command(resolve)
+admin.add_command(notify)
 
 
 @admin.command()

@@ -8,13 +8,9 @@ import click
 import msgspec
 
 from paymux.app import open_memory
+from paymux.cli.find import find_order
 from paymux.config import Settings, load
-from paymux.domain.errors import ConfigurationBroken
-from paymux.domain.order import Order
 from paymux.flows.explain import Story, tell, write
-from paymux.storage.contract import Store
-
-_PAGE = 1_000
 
 
 @click.command()
@@ -34,9 +30,7 @@ def explain(config: Path | None, number: str, *, full: bool, as_json: bool, time
 
 async def _story(settings: Settings, number: str) -> tuple[Story, str]:
     async with open_memory(settings, existing=True) as memory:
-        order = await _find(memory, number)
-        if order is None:
-            raise ConfigurationBroken(f"no order has {number} as its sn, client_sn or trade_no")
+        order = await find_order(memory, number)
         merchant = await memory.merchant(order.merchant_id)
         story = tell(
             order,
@@ -46,14 +40,3 @@ async def _story(settings: Settings, number: str) -> tuple[Story, str]:
             notifications=await memory.notifications(order.key),
         )
         return story, merchant.timezone if merchant else "Asia/Shanghai"
-
-
-async def _find(memory: Store, number: str) -> Order | None:
-    """Look through all orders: their keys start with the merchant, whom the asker need not know."""
-    after = None
-    while page := await memory.orders(status=None, after=after, limit=_PAGE):
-        for order in page:
-            if number in (order.sn, order.client_sn, order.trade_no):
-                return order
-        after = page[-1].key
-    return None

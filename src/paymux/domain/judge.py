@@ -160,6 +160,20 @@ def undo_refused(order: Order, undo: Transaction | None, now_ms: int, said: Refu
     status = next_status(order.status, Fact.UNDO_REFUSED)
     if undo is None or status is order.status:
         return None
+    return _stands(order, undo, status, now_ms, said)
+
+
+def sale_stands(order: Order, undo: Transaction | None, now_ms: int) -> Verdict | None:
+    """An operator decides what the wallet would not tell: the money is there, and stays."""
+    status = next_status(order.status, Fact.SALE_STANDS)
+    if undo is None:
+        return None
+    said = Refused(error_code="TRADE_HAS_SUCCESS", text="人工确认已支付")
+    return _stands(order, undo, status, now_ms, said)
+
+
+def _stands(order: Order, undo: Transaction, status: OrderStatus, now_ms: int, said: Refused) -> Verdict:
+    """Keep a sale that was to be undone."""
     ended = _ended_undo(undo, now_ms, _undo_failure(undo), said)
     stands = replace(
         _bump(order),

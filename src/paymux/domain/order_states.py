@@ -27,6 +27,8 @@ class Fact(StrEnum):
     """The wallet holds the money and definitely will not give it back."""
     UNDO_SPENT = "UNDO_SPENT"
     """The budget of quick attempts to undo is spent; slow ones go on."""
+    SALE_STANDS = "SALE_STANDS"
+    """An operator has seen in the wallet's own books that the money is there and the sale shall stand."""
     CANCEL_ASKED = "CANCEL_ASKED"
     """The shop wants to undo the order."""
     REFUND_ASKED = "REFUND_ASKED"
@@ -63,18 +65,18 @@ CANCEL_ERROR       !     .          CANCELED      .       !
 """
 
 _UNDOING = """
-                   UNDONE        UNDO_REFUSED  UNDO_SPENT    CANCEL_ASKED
-CREATED            PAY_CANCELED  PAID          PAY_ERROR     CANCEL_INPROGRESS
-PAID               !             !             !             CANCEL_INPROGRESS
-PAY_CANCELED       .             .             .             !
-PAY_ERROR          PAY_CANCELED  .             .             CANCEL_INPROGRESS
-REFUNDED           !             !             !             !
-PARTIAL_REFUNDED   !             !             !             !
-REFUND_INPROGRESS  !             !             !             !
-REFUND_ERROR       !             !             !             !
-CANCELED           .             .             .             !
-CANCEL_INPROGRESS  CANCELED      PAID          CANCEL_ERROR  .
-CANCEL_ERROR       CANCELED      .             .             CANCEL_INPROGRESS
+                   UNDONE        UNDO_REFUSED  UNDO_SPENT    SALE_STANDS  CANCEL_ASKED
+CREATED            PAY_CANCELED  PAID          PAY_ERROR     !            CANCEL_INPROGRESS
+PAID               !             !             !             !            CANCEL_INPROGRESS
+PAY_CANCELED       .             .             .             !            !
+PAY_ERROR          PAY_CANCELED  .             .             PAID         CANCEL_INPROGRESS
+REFUNDED           !             !             !             !            !
+PARTIAL_REFUNDED   !             !             !             !            !
+REFUND_INPROGRESS  !             !             !             !            !
+REFUND_ERROR       !             !             !             !            !
+CANCELED           .             .             .             !            !
+CANCEL_INPROGRESS  CANCELED      PAID          CANCEL_ERROR  !            .
+CANCEL_ERROR       CANCELED      .             .             PAID         CANCEL_INPROGRESS
 """
 
 _REFUNDS = """

@@ -112,7 +112,7 @@ class Desk:
     """The flows' working place: memory, wallets, sockets, clock, numbers and bounds.
 
     `callback_base`: URL prefix under which channels reach us. `notification_body` writes the flat order
-    object of upay-v2.md §11. `cancel_same_day`: upay-v2.md §13 no. 20.
+    object of upay-v2.md §11. `cancel_same_day` and `device_once`: upay-v2.md §13 no. 20 and 23.
     """
 
     store: Store
@@ -125,6 +125,7 @@ class Desk:
     callback_base: str
     notification_body: NotificationBody
     cancel_same_day: bool = True
+    device_once: bool = False
     crash: CrashPoints = field(default_factory=CrashPoints)
     bell: Bell = field(default_factory=Bell)
 

@@ -15,6 +15,9 @@ from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, Transac
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
+_RESOLVE = "the waiting: `paymux admin resolve SN paid` or `nothing-held`."
+_RESOLVE_REFUND = "the waiting: `paymux admin resolve SN refunded` or `not-refunded`."
+
 STATES: dict[OrderStatus, tuple[str, str]] = {
     OrderStatus.CREATED: (
         "created 已创建: it is not known yet whether the buyer has paid",
@@ -27,7 +30,8 @@ STATES: dict[OrderStatus, tuple[str, str]] = {
     ),
     OrderStatus.PAY_ERROR: (
         "payment error 支付异常: the payment is unclear, and so is its reversal",
-        "Hand over no goods until the wallet's merchant portal shows the money under this order number.",
+        "Hand over no goods until the wallet's merchant portal shows the money under this number; then end "
+        + _RESOLVE,
     ),
     OrderStatus.REFUNDED: ("refunded 已全额退款: all of the money is back with the buyer", "Nothing."),
     OrderStatus.PARTIAL_REFUNDED: (
@@ -40,7 +44,8 @@ STATES: dict[OrderStatus, tuple[str, str]] = {
     ),
     OrderStatus.REFUND_ERROR: (
         "refund error 退款异常: it is not known whether the money went back",
-        "Look up the refund's number in the wallet's merchant portal before paying anybody back in cash.",
+        "Look the refund up in the wallet's merchant portal before paying anybody back in cash; then end "
+        + _RESOLVE_REFUND,
     ),
     OrderStatus.CANCELED: (
         "cancelled 已撤单: the shop undid the order; the money is back or was never taken",
@@ -52,13 +57,16 @@ STATES: dict[OrderStatus, tuple[str, str]] = {
     ),
     OrderStatus.CANCEL_ERROR: (
         "cancel error 撤单异常: it is not known whether the money went back",
-        "Look up the order number in the wallet's merchant portal; the shop may cancel again.",
+        "Look up the order number in the wallet's merchant portal; the shop may cancel again, or end "
+        + _RESOLVE,
     ),
 }
 """Status → what it means, and what a human should do."""
 
 WHATS = {
     "call.answered": "was answered",
+    "operator.resolved": "says what the wallet's books show",
+    "notification.sent_again": "has the newest notification sent again",
     "order.prepared": "the code to scan is shown 已出码",
     "order.paid": "the order is paid 已支付",
     "order.pay_canceled": "the payment is over, nothing is held 支付取消",
@@ -223,7 +231,7 @@ def _more_advice(story: Story) -> Iterator[str]:
     if status in UNDONE and DueKind.REFUND in kinds:
         yield "The wallet took the money late; its refund is under way. Tell the buyer to wait for it."
     if any(note.status is NotificationStatus.GAVE_UP for note in story.notifications):
-        yield "The merchant's server was never told: mend it, and let the shop query the order meanwhile."
+        yield "The merchant's server was never told: mend it, then `paymux admin notify SN`."
 
 
 # ---------------------------------------------------------------- the text

@@ -50,8 +50,9 @@ class ActivateRequest(msgspec.Struct, frozen=True, kw_only=True):
 async def activate(desk: Desk, vendor: Vendor, request: ActivateRequest) -> Terminal:
     """Spend one use of the code and return the new terminal with its first key.
 
-    The same device may be activated again: it becomes another terminal (§13 no. 23). Raises
-    `ActivationRefused` for a code that is unknown, spent or expired, and for a client_sn in use.
+    The same device may be activated again: it becomes another terminal, unless the desk's `device_once`
+    says otherwise (§13 no. 23). Raises `ActivationRefused` for a code that is unknown, spent or expired, and
+    for a client_sn or device in use.
     """
     now_ms = desk.clock.now_ms()
     code = await desk.store.activation_code(request.code)
@@ -71,8 +72,11 @@ async def activate(desk: Desk, vendor: Vendor, request: ActivateRequest) -> Term
         name=request.name,
         current_key=desk.ids.key(),
     )
-    if not await desk.store.activate(request.code, terminal, now_ms=now_ms):
+    once = desk.device_once
+    if not await desk.store.activate(request.code, terminal, now_ms=now_ms, device_once=once):
         _check_code(await desk.store.activation_code(request.code) or code, now_ms)
+        if once and await desk.store.knows_device(shop.merchant_sn, request.device_id):
+            raise ActivationRefused("device_id已经被其他终端使用")
         raise ActivationRefused(f"client_sn {request.client_sn} 已经被其他终端使用")
     return terminal
 

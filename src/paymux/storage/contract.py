@@ -185,6 +185,9 @@ class Store(Protocol):
     async def merchant(self, merchant_sn: str) -> Merchant | None:
         """Whose money."""
 
+    async def merchants(self) -> list[Merchant]:
+        """All of them."""
+
     async def shop(self, store_sn: str) -> Shop | None:
         """The store."""
 
@@ -194,11 +197,17 @@ class Store(Protocol):
     async def accounts(self, merchant_sn: str) -> list[Account]:
         """A merchant's channel accounts in the order they were given."""
 
-    async def activate(self, code: str, terminal: Terminal, *, now_ms: int) -> bool:
+    async def activate(
+        self, code: str, terminal: Terminal, *, now_ms: int, device_once: bool = False
+    ) -> bool:
         """Spend one use of the code and add the terminal, in one commit.
 
-        False when no use is left, it has expired, or the terminal's client_sn is taken under its app_id.
+        False when no use is left, it has expired, the terminal's client_sn is taken under its app_id, or,
+        with `device_once`, its device_id is a terminal of the merchant already.
         """
+
+    async def knows_device(self, merchant_sn: str, device_id: str) -> bool:
+        """Tell whether a device is a terminal of the merchant already."""
 
     async def activation_code(self, code: str) -> ActivationCode | None:
         """The code as it is now."""

@@ -198,6 +198,10 @@ ON CONFLICT (merchant_sn) DO UPDATE SET name = excluded.name, timezone = exclude
 -- Whose money.
 SELECT merchant_sn, name, timezone FROM merchants WHERE merchant_sn = ?;
 
+-- name: merchants
+-- All of them, in the order of their numbers.
+SELECT merchant_sn, name, timezone FROM merchants ORDER BY merchant_sn;
+
 -- name: put_store
 -- Insert or replace.
 INSERT INTO stores (store_sn, merchant_sn, name) VALUES (?, ?, ?)
@@ -243,6 +247,10 @@ SET merchant_sn = excluded.merchant_sn, store_sn = excluded.store_sn, app_id = e
 -- name: add_terminal
 -- A newly activated terminal; guarded: neither its number nor its client_sn under the app is taken.
 INSERT INTO terminals ({terminal_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: terminal_of_device
+-- Is this device a terminal of the merchant already?
+SELECT terminal_sn FROM terminals WHERE merchant_sn = ? AND device_id = ? LIMIT 1;
 
 -- name: terminal_by_sn
 -- One till.

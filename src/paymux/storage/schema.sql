@@ -222,6 +222,9 @@ CREATE TABLE terminals (
 -- A third party's own number names one terminal under its app (upay-v2.md §3.1).
 CREATE UNIQUE INDEX terminal_client_sn_once ON terminals (app_id, client_sn) WHERE client_sn <> '';
 
+-- "Is this device a terminal of the merchant already?"
+CREATE INDEX terminals_of_merchant ON terminals (merchant_sn, device_id);
+
 CREATE TABLE accounts (
     merchant_sn         TEXT    NOT NULL,
     name                TEXT    NOT NULL,

@@ -224,6 +224,10 @@ class SqliteStore:
         """Whose money."""
         return self._merchants.get(merchant_sn)
 
+    async def merchants(self) -> list[Merchant]:
+        """All of them."""
+        return [rows.merchant_of(row) for row in self._all("merchants", ())]
+
     async def shop(self, store_sn: str) -> Shop | None:
         """The store."""
         return self._shops.get(store_sn)
@@ -236,10 +240,17 @@ class SqliteStore:
         """A merchant's channel accounts in the order they were given."""
         return list(self._accounts.get(merchant_sn) or ())
 
-    async def activate(self, code: str, terminal: Terminal, *, now_ms: int) -> bool:
+    async def activate(
+        self, code: str, terminal: Terminal, *, now_ms: int, device_once: bool = False
+    ) -> bool:
         """Spend one use of the code and add the terminal, in one commit."""
         row = rows.terminal_row(terminal, self._sealer)
-        return await self._commits.submit(_activate, code, row, now_ms)
+        device = (terminal.merchant_sn, terminal.device_id) if device_once else None
+        return await self._commits.submit(_activate, code, row, now_ms, device)
+
+    async def knows_device(self, merchant_sn: str, device_id: str) -> bool:
+        """Tell whether a device is a terminal of the merchant already."""
+        return bool(self._all("terminal_of_device", (merchant_sn, device_id)))
 
     async def activation_code(self, code: str) -> ActivationCode | None:
         """The code as it is now."""
@@ -444,7 +455,9 @@ def _positions(given: list[Account], places: dict[str, int]) -> list[int]:
     return [position[account.name] for account in given]
 
 
-def _activate(cursor: sqlite3.Cursor, code: str, terminal: Row, now_ms: int) -> bool:
+def _activate(cursor: sqlite3.Cursor, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
+    if device is not None and _rows_of(cursor, "terminal_of_device", device):
+        return False
     if not _takes_effect(cursor, "spend_activation_code", (code, now_ms)):
         return False
     if _takes_effect(cursor, "add_terminal", terminal):

@@ -46,7 +46,7 @@ def test_a_full_disk_fails_the_write_and_nothing_else(engine: Engine) -> None:
 
 
 def test_a_tool_beside_the_gateway_takes_no_data_away(engine: Engine) -> None:
-    """Another process opens and closes the file: the log stays, and what is committed after is there for all."""
+    """Another process opens and closes the file: the log stays, and all see what is committed after."""
     look = (
         "import sqlite3, sys; found = sqlite3.connect(sys.argv[1]);"
         "print(*found.execute('SELECT count(*) FROM orders').fetchone()); found.close()"
@@ -184,8 +184,8 @@ def test_pages_of_a_rare_status_use_their_index(engine: Engine) -> None:
     async def story(store: Store) -> None:
         writer = _inside(store)._writer
         for name, query in QUERIES.items():
-            if name.endswith("_table") or name == "migrations_applied":
-                continue
+            if name.endswith("_table") or name in {"migrations_applied", "merchants"}:
+                continue  # these are meant to be read whole
             plan = writer.execute(
                 f"EXPLAIN QUERY PLAN {query.sql}", (None,) * query.sql.count("?")
             ).fetchall()

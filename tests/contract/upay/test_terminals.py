@@ -80,6 +80,19 @@ def test_the_same_device_may_come_again() -> None:
     tell(story)
 
 
+def test_the_same_device_may_be_refused() -> None:
+    """With refuse_same_device a device becomes a terminal once, even when two ask at once."""
+
+    async def story(town: Town, vendor: Till) -> None:
+        object.__setattr__(town.desk, "device_once", True)
+        answers = await asyncio.gather(*(activate(vendor) for _ in range(3)))
+        texts = sorted(answer["error_message"] for answer in answers)
+        assert texts == ["", "device_id已经被其他终端使用", "device_id已经被其他终端使用"]
+        assert biz(await activate(vendor, device_id="till-2"))["result_code"] == "ACTIVATE_SUCCESS"
+
+    tell(story, uses=2)
+
+
 def test_a_spent_code() -> None:
     """A code of two uses makes two terminals, even when three ask at once."""
 
