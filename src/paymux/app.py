@@ -24,7 +24,7 @@ from paymux.domain.order import Order, Transaction
 from paymux.flows.desk import Desk, Wallets
 from paymux.kit.clock import SystemClock
 from paymux.kit.crash import CrashPoints
-from paymux.kit.ids import Ids
+from paymux.kit.ids import NODES_A_BLOCK, Ids
 from paymux.kit.notify_key import NotifyKey
 from paymux.kit.seal import Sealer
 from paymux.storage.contract import Notification, Store
@@ -80,6 +80,7 @@ async def open_gateway(
                 allow_private_targets=settings.allow_private_targets,
             )
             desk = _desk(settings, store, transport, log=log, public_url=public_url)
+            await desk.ids.settle()
             workers = Workers(desk, notify_rules(settings, notify_key))
             workers.start()
             try:
@@ -251,7 +252,10 @@ def _desk(
         wallets=Wallets(store, open_channel),
         transport=transport,
         clock=clock,
-        ids=Ids(clock),
+        ids=Ids(
+            clock,
+            nodes=range(settings.number_block * NODES_A_BLOCK, (settings.number_block + 1) * NODES_A_BLOCK),
+        ),
         limits=settings.limits,
         log=log,
         callback_base=public_url,

@@ -64,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_private_targets: bool = False
     """Whether notifications may go to loopback and private addresses. Off: a till that names such a
     notify_url cannot make the gateway talk to your inner network."""
+    number_block: Annotated[int, msgspec.Meta(ge=0, le=15)] = 0
+    """Which of 16 blocks our order numbers come from, 0 to 15. Gateways with databases of their own that
+    share a wallet account (app_id, mch_id) need different ones: the wallet tells orders apart by number."""
     refuse_same_device: bool = False
     """Whether a device_id may be activated only once under a merchant. Off: each activation makes a new
     terminal, which does no harm (upay-v2.md §13 no. 23)."""

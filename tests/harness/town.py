@@ -166,10 +166,12 @@ class Town:
                 task.cancel()
         await self.workers.stop(drain_s=60)
         self.desk, self.workers = self._gateway()
+        await self.desk.ids.settle()
         self.workers.start()
 
     async def settle_in(self) -> None:
         """Write the merchant, its terminal and its channel accounts."""
+        await self.desk.ids.settle()
         known = {"name", "channel", "payways", "base_url"}
         accounts = tuple(
             Account(

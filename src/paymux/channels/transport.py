@@ -12,19 +12,20 @@ import ipaddress
 import socket
 import ssl
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
 
 _REPLY_BYTES_MAX = 1_048_576
 """No wallet's reply to one call comes near a mebibyte; more is garbage or an attack."""
 _CONNECT_TIMEOUT_S = 5
+_RESOLVER_THREADS = 8
 _PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -78,7 +79,7 @@ class AiohttpTransport:
         if not self._allow_private:
             _refuse_internal_literal(url)
         if self._merchants is None:
-            resolver = ThreadedResolver() if self._allow_private else PublicResolver()
+            resolver = MerchantResolver(public_only=not self._allow_private)
             self._merchants = _session(
                 aiohttp.TCPConnector(resolver=resolver, limit=100, limit_per_host=8, use_dns_cache=False)
             )
@@ -108,24 +109,42 @@ class AiohttpTransport:
 _DRAIN_S = 60
 
 
-class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only; the connection goes to the very address that was checked."""
+class MerchantResolver(AbstractResolver):
+    """Resolves merchants' host names in threads of its own, and the connection goes to what was checked.
 
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._inner = inner or ThreadedResolver()
+    Merchants name these hosts: one that never answers must not keep the wallets' names from being resolved.
+    `public_only` raises `AddressForbidden` when any address is internal (a rebinding trick mixes them).
+    """
+
+    def __init__(self, *, public_only: bool) -> None:
+        self._public_only = public_only
+        self._threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="paymux-dns")
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Resolve; raises `AddressForbidden` when any address is internal (a rebinding trick mixes them)."""
-        found = await self._inner.resolve(host, port, family)
-        for entry in found:
-            _refuse_internal(entry["host"])
-        return found
+        """Resolve; raises `OSError` for names nobody knows."""
+        loop = asyncio.get_running_loop()
+        ask = functools.partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(self._threads, ask)
+        if self._public_only:
+            for entry in found:
+                _refuse_internal(str(entry[4][0]))
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=of_family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for of_family, _, protocol, _, address in found
+        ]
 
     async def close(self) -> None:
-        """Close the resolver underneath."""
-        await self._inner.close()
+        """Let go of the threads; one that hangs in a look-up is left to itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def is_public(address: str) -> bool:

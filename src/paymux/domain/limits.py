@@ -27,6 +27,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Quick attempts to reverse or cancel; then PAY_ERROR or CANCEL_ERROR, an alarm and slow attempts."""
     refund_budget_s: int = 180
     """Quick attempts to refund; then REFUND_ERROR, an alarm and slow attempts."""
+    doubt_s: int = 60
+    """How long a request whose reply was lost may still be on its way to the wallet: until then another
+    attempt's refusal decides nothing."""
     slow_gap_s: int = 60
     """Gap of the slow attempts in the first day: a wallet that comes back is asked within a minute or so."""
     grave_gap_s: int = 3600
@@ -41,6 +44,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A notification is given up, visibly, after a day; it can be sent again by hand."""
     notify_timeout_s: int = 10
     """How long a merchant's server may take to answer a notification."""
+    per_account_at_once: int = 32
+    """Pieces of due work under way at once for one channel account: a frozen wallet holds up only itself."""
+    per_merchant_at_once: int = 8
+    """Notifications under way at once to one merchant's servers, for the same reason."""
     lease_s: int = 60
     """How long a claimed piece of work is left alone; only saves work, never decides about money."""
     worker_gap_s: int = 1

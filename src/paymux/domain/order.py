@@ -87,8 +87,8 @@ class OrderKey(msgspec.Struct, frozen=True, order=True):
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to move an order's money (流水). `tsn` is also the refund number at the channel.
 
-    `trouble` remembers the last reason for not knowing (`IO` or `PROTOCOL`), `phase` where it happened:
-    1 paying, 2 querying, 3 reversing.
+    `doubt_ms` is when the latest request for it went out whose end we do not know (0: none): as long as that
+    one may still arrive, a refusal of another one decides nothing.
     """
 
     bucket: int
@@ -107,6 +107,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     ctime_ms: int
     finish_ms: int = 0
     channel_finish_ms: int = 0
+    doubt_ms: int = 0
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,10 @@ class Fact(StrEnum):
     GIVE_UP = "GIVE_UP"
     """The time to pay is over: we begin to reverse (冲正)."""
     UNDONE = "UNDONE"
-    """The cancel or reversal is done: the money is back or was never taken."""
+    """The cancel or reversal is done: the money is back or was never taken.
+
+    Of a PAID order: one that had been refused or decided by hand was carried out after all.
+    """
     UNDO_REFUSED = "UNDO_REFUSED"
     """The wallet holds the money and definitely will not give it back."""
     UNDO_SPENT = "UNDO_SPENT"
@@ -67,7 +70,7 @@ CANCEL_ERROR       !     .          CANCELED      .       !
 _UNDOING = """
                    UNDONE        UNDO_REFUSED  UNDO_SPENT    SALE_STANDS  CANCEL_ASKED
 CREATED            PAY_CANCELED  PAID          PAY_ERROR     !            CANCEL_INPROGRESS
-PAID               !             !             !             !            CANCEL_INPROGRESS
+PAID               CANCELED      !             !             !            CANCEL_INPROGRESS
 PAY_CANCELED       .             .             .             !            !
 PAY_ERROR          PAY_CANCELED  .             .             PAID         CANCEL_INPROGRESS
 REFUNDED           !             !             !             !            !

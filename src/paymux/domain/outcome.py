@@ -34,9 +34,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Took(msgspec.Struct, frozen=True, kw_only=True):
-    """The wallet says, signed, that this order is paid with our amount.
+    """The wallet says, signed, that this order was paid with our amount.
 
-    `given_back` is true when the wallet adds that all of it has been refunded or reversed since.
+    It may have been refunded since: whether money is back only a reversal's or a refund's own answer tells.
     """
 
     trade_no: str
@@ -45,7 +45,6 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
     payer_uid: str = ""
     payer_login: str = ""
     payments: tuple[Payment, ...] = ()
-    given_back: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,16 +6,16 @@ then it only confirms what the grid allows: whatever surprises is asked about at
 """
 
 from paymux.channels.contract import Ack, Callback, CallbackFact, CallbackForged, Channel
-from paymux.domain import judge
+from paymux.domain import refund_judge
 from paymux.domain.errors import PaywayNotServed
-from paymux.domain.judge import UNSETTLED, Verdict
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind
 from paymux.domain.outcome import GaveBack, Took
+from paymux.domain.verdict import UNSETTLED, Verdict
 from paymux.flows.call import Said, describe
 from paymux.flows.desk import Desk
 from paymux.flows.learn import ask, learn
-from paymux.flows.record import event, record
-from paymux.flows.refund import about_tsn, refund_step
+from paymux.flows.record import about_tsn, event, record
+from paymux.flows.refund import check_refused, is_refused, refund_step
 from paymux.storage.contract import Event
 
 _NOBODY = Ack(status=404, content_type="text/plain", body=b"unknown")
@@ -44,7 +44,7 @@ def _verified(desk: Desk, channel: Channel, order: Order, raw: Callback) -> Call
     try:
         fact = channel.verify(raw)
     except CallbackForged as error:
-        desk.log.warning("callback.forged", alarm=True, account=order.account, sn=order.sn, reason=str(error))
+        desk.log.warning("callback.forged", account=order.account, sn=order.sn, reason=str(error))
         return None
     if fact.out_trade_no != order.sn:
         desk.log.warning("callback.other_order", alarm=True, sn=order.sn, names=fact.out_trade_no)
@@ -54,7 +54,7 @@ def _verified(desk: Desk, channel: Channel, order: Order, raw: Callback) -> Call
 
 async def _about_payment(desk: Desk, channel: Channel, order: Order, fact: CallbackFact, heard: Event) -> Ack:
     said = Said(outcome=fact.outcome, event=heard)
-    if isinstance(fact.outcome, Took) and not fact.outcome.given_back and fact.amount == order.total:
+    if isinstance(fact.outcome, Took) and fact.amount == order.total:
         await learn(desk, order, said)
         return channel.ack
     await desk.store.add_events((heard,))
@@ -77,12 +77,14 @@ async def _about_refund(desk: Desk, channel: Channel, order: Order, fact: Callba
         done = outcome
 
         def concluded(now: Order, movement: Transaction | None, now_ms: int) -> Verdict | None:
-            return judge.refund_done(now, movement, now_ms, done) if movement else None
+            return refund_judge.refund_done(now, movement, now_ms, done) if movement else None
 
         await record(desk, order, concluded, about=about_tsn(desk, refund.tsn), heard=heard)
         return channel.ack
     await desk.store.add_events((heard,))
-    if refund.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
+    if is_refused(refund):
+        await check_refused(desk, order, refund)
+    elif refund.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
         await refund_step(desk, order, refund, first=False)
     return channel.ack
 

@@ -7,10 +7,10 @@ durable before the channel hears of it; from then on a success of the wallet can
 from zoneinfo import ZoneInfo
 
 from paymux.domain import judge
-from paymux.domain.judge import Verdict
 from paymux.domain.order import Order, OrderStatus, Transaction, UndoBy
 from paymux.domain.refund_rules import check_cancel
 from paymux.domain.requests import OrderAnswer, OrderRef
+from paymux.domain.verdict import Verdict
 from paymux.flows.desk import Desk
 from paymux.flows.find import find
 from paymux.flows.handover import GRACE_MS
@@ -28,20 +28,22 @@ async def cancel(desk: Desk, ref: OrderRef, *, operator: str = "") -> OrderAnswe
     order = await find(desk, ref)
     met: list[OrderStatus] = []
     until_ms = desk.clock.now_ms() + desk.limits.cancel_wait_s * 1000
-    wish = await _wish(desk, order, operator, met)
+    tsn = desk.ids.sn()
+    wish = await _wish(desk, order, operator, met, tsn=tsn)
     who = f"terminal {ref.terminal.terminal_sn}"
     order = await record(desk, order, wish, who=who, look_ms=until_ms + GRACE_MS)
     desk.crash("undo.after_intent")
-    order = await follow(desk, Progress(order=order, look_ms=desk.clock.now_ms()), until_ms=until_ms)
+    progress = Progress(order=order, look_ms=desk.clock.now_ms())
+    order = await follow(desk, progress, until_ms=until_ms, own_undo=tsn)
     movement = await desk.store.transaction(order.key, order.latest_tsn)
     return OrderAnswer(order=order, transaction=movement, before=met[-1])
 
 
-async def _wish(desk: Desk, order: Order, operator: str, met: list[OrderStatus]) -> Judge:
+async def _wish(desk: Desk, order: Order, operator: str, met: list[OrderStatus], *, tsn: str) -> Judge:
     """The judgement, made anew each time somebody was faster; notes the status it met last."""
     merchant = await desk.store.merchant(order.merchant_id)
     zone = ZoneInfo(merchant.timezone if merchant else "Asia/Shanghai")
-    tsn, usual = desk.ids.sn(), await undo_by(desk, order)
+    usual = await undo_by(desk, order)
 
     def judged(now: Order, undo: Transaction | None, now_ms: int) -> Verdict | None:
         check_cancel(now, now_ms=now_ms, zone=zone, same_day_only=desk.cancel_same_day)

@@ -1,7 +1,8 @@
 """All a flow may touch. Everything arrives through the desk; nothing is imported as global state."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
@@ -63,6 +64,26 @@ class Bell:
         except TimeoutError:
             if self._waiting.get(key) is event:
                 del self._waiting[key]
+
+
+class Turns:
+    """One attempt at a time per order in this process: two that cross could each misread the other's end."""
+
+    def __init__(self) -> None:
+        self._locks: dict[OrderKey, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: OrderKey) -> AsyncIterator[None]:
+        """Wait for one's turn at an order, and have it to oneself."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)
 
 
 class Wallets:
@@ -128,6 +149,7 @@ class Desk:
     device_once: bool = False
     crash: CrashPoints = field(default_factory=CrashPoints)
     bell: Bell = field(default_factory=Bell)
+    turns: Turns = field(default_factory=Turns)
 
     def callback_url(self, order: Order, *, refund_tsn: str = "") -> str:
         """Where the channel shall call us about this order: one shard look-up (DESIGN §7)."""

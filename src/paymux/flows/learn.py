@@ -1,7 +1,7 @@
 """Ask the channel what became of a payment, and record what it says: replies, queries and callbacks alike."""
 
 from paymux.channels.contract import Query
-from paymux.domain import judge
+from paymux.domain import judge, refund_judge
 from paymux.domain.order import UNDONE, Order
 from paymux.domain.outcome import Misconfigured, Outcome, Refused, Took, Unknown
 from paymux.flows.call import Said, call
@@ -24,10 +24,8 @@ async def learn(desk: Desk, order: Order, said: Said) -> Order:
     outcome = said.outcome
     if isinstance(outcome, Took):
         took = outcome
-        order = await record(
-            desk, order, lambda now, undo, ms: judge.took(now, undo, ms, took), heard=said.event
-        )
-        if order.status in UNDONE and not order.paid and not took.given_back:
+        order = await record(desk, order, lambda now, _, ms: judge.took(now, ms, took), heard=said.event)
+        if order.status in UNDONE and not order.paid:
             return await _late_success(desk, order)
         return order
     if isinstance(outcome, Refused):
@@ -56,9 +54,11 @@ async def _late_success(desk: Desk, order: Order) -> Order:
     """Money for an order we called undone: what we heard may be older than that, so ask anew, then refund."""
     said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
     await desk.store.add_events((said.event,))
-    if not isinstance(said.outcome, Took) or said.outcome.given_back:
+    if not isinstance(said.outcome, Took):
         return order
     took, tsn = said.outcome, desk.ids.sn()
-    order = await record(desk, order, lambda now, _, ms: judge.late_refund(now, ms, tsn=tsn, said=took))
+    order = await record(
+        desk, order, lambda now, _, ms: refund_judge.late_refund(now, ms, tsn=tsn, said=took)
+    )
     desk.bell.ring_work()
     return order

@@ -5,7 +5,7 @@ upay-v2.md §4; DESIGN §5; 00-principles.md §2. The call waits for the wallet 
 
 from paymux.channels.contract import Pay
 from paymux.domain.errors import BarcodeUnknown
-from paymux.domain.order import Order
+from paymux.domain.order import Order, OrderStatus
 from paymux.domain.outcome import AlreadyExists, Unknown
 from paymux.domain.payways import SubPayway, payway_of_barcode
 from paymux.domain.requests import PayRequest
@@ -15,7 +15,9 @@ from paymux.flows.intent import draft, take_in
 from paymux.flows.learn import learn, not_started, refuse
 from paymux.flows.progress import Progress
 from paymux.flows.pursue import follow, look_again
+from paymux.flows.record import fresh
 
+_MOMENT_MS = 2_000
 SEND_TRIES = 3
 """Connections refused outright move no money, so they are tried again at once, a second apart."""
 
@@ -44,6 +46,8 @@ async def pay(desk: Desk, request: PayRequest) -> Order:
     await take_in(desk, order, wait_s=wait_s)
     desk.crash("pay.after_intent")
     said = await send_start(desk, order, _operation(desk, order, request))
+    if said is None:
+        return await fresh(desk, order.key)
     desk.crash("pay.after_send")
     progress = await after_start(desk, order, said)
     desk.crash("pay.after_record")
@@ -52,14 +56,33 @@ async def pay(desk: Desk, request: PayRequest) -> Order:
     return await follow(desk, progress, until_ms=order.ctime_ms + wait_s * 1000)
 
 
-async def send_start(desk: Desk, order: Order, operation: Pay) -> Said:
-    """Send the one request that may take money; again only while not one byte has left this machine."""
-    for _ in range(SEND_TRIES - 1):
+async def send_start(desk: Desk, order: Order, operation: Pay) -> Said | None:
+    """Send the one request that may take money; again only while not one byte has left this machine.
+
+    None when the order must not be paid any more: somebody has undone it while we waited or stood still.
+    """
+    said: Said | None = None
+    for number in range(SEND_TRIES):
+        if number:
+            await desk.clock.sleep(1000)
+        if (number or _stood_still(desk, order)) and not await may_start(desk, order):
+            return said
         said = await call(desk, order, operation)
         if not isinstance(said.outcome, Unknown) or said.outcome.sent:
             return said
-        await desk.clock.sleep(1000)
-    return await call(desk, order, operation)
+    return said
+
+
+async def may_start(desk: Desk, order: Order) -> bool:
+    """Whether the order still waits to be paid, now."""
+    now = await fresh(desk, order.key)
+    waits = now.status is OrderStatus.CREATED and not now.undo_tsn
+    return waits and desk.clock.now_ms() < now.deadline_ms
+
+
+def _stood_still(desk: Desk, order: Order) -> bool:
+    """Between intent and sending lies a moment; if it was longer, recovery may have been at the order."""
+    return desk.clock.now_ms() - order.ctime_ms > _MOMENT_MS
 
 
 async def after_start(desk: Desk, order: Order, said: Said) -> Progress:

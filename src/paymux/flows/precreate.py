@@ -6,7 +6,7 @@ here; when it does not come, the order is undone before anybody is told that it 
 
 from paymux.channels.contract import Precreate
 from paymux.domain import judge
-from paymux.domain.order import Order, OrderStatus
+from paymux.domain.order import Order
 from paymux.domain.outcome import Prepared, Refused
 from paymux.domain.payways import SubPayway
 from paymux.domain.requests import PrecreateRequest
@@ -15,9 +15,10 @@ from paymux.flows.desk import Desk
 from paymux.flows.handover import leave_to_recovery
 from paymux.flows.intent import draft, take_in
 from paymux.flows.learn import learn, not_started, refuse
+from paymux.flows.pay import may_start
 from paymux.flows.progress import Progress
 from paymux.flows.pursue import follow
-from paymux.flows.record import record
+from paymux.flows.record import fresh, record
 from paymux.flows.undo import begin_reversal
 from paymux.storage.contract import DueKind
 
@@ -46,29 +47,39 @@ async def precreate(desk: Desk, request: PrecreateRequest) -> Order:
     await take_in(desk, order, wait_s=wait_s)
     desk.crash("precreate.after_intent")
     until_ms = order.ctime_ms + wait_s * 1000
-    said = await _until_prepared(desk, order, _operation(desk, order, request), until_ms)
+    said, unsure = await _until_prepared(desk, order, _operation(desk, order, request), until_ms)
     desk.crash("precreate.after_send")
-    order = await _record(desk, order, said)
+    order = await _record(desk, order, said, unsure=unsure)
     desk.crash("precreate.after_record")
     if order.undo_tsn:
-        return await follow(desk, Progress(order=order, look_ms=desk.clock.now_ms()), until_ms=until_ms)
+        progress = Progress(order=order, look_ms=desk.clock.now_ms())
+        return await follow(desk, progress, until_ms=until_ms, own_undo=order.undo_tsn)
     return order
 
 
-async def _until_prepared(desk: Desk, order: Order, operation: Precreate, until_ms: int) -> Said:
-    """Repeat the request, unchanged, until a code or a definite answer is here or the time is nearly up."""
+async def _until_prepared(desk: Desk, order: Order, operation: Precreate, until_ms: int) -> tuple[Said, bool]:
+    """Repeat the request, unchanged, until a code or a definite answer is here or the time is nearly up.
+
+    The flag tells whether any of the requests may have arrived without our knowing its end: then the order
+    must be undone at the wallet, whatever the last one met.
+    """
+    unsure = False
     while True:
         said = await call(desk, order, operation)
-        outcome = said.outcome
-        if isinstance(outcome, Prepared | Refused) or not_started(outcome) is not None:
-            return said
-        if desk.clock.now_ms() + _REPEAT_GAP_MS >= until_ms:
-            return said
-        await desk.store.add_events((said.event,))
+        definite = isinstance(said.outcome, Prepared | Refused) or not_started(said.outcome) is not None
+        if definite and not unsure:
+            return said, False
+        unsure = unsure or not definite
+        late = desk.clock.now_ms() + _REPEAT_GAP_MS >= until_ms
+        if isinstance(said.outcome, Prepared | Refused) or late:
+            return said, True
         await desk.clock.sleep(_REPEAT_GAP_MS)
+        if not await may_start(desk, order):
+            return said, True
+        await desk.store.add_events((said.event,))
 
 
-async def _record(desk: Desk, order: Order, said: Said) -> Order:
+async def _record(desk: Desk, order: Order, said: Said, *, unsure: bool) -> Order:
     outcome = said.outcome
     if isinstance(outcome, Prepared):
         prepared = outcome
@@ -79,10 +90,12 @@ async def _record(desk: Desk, order: Order, said: Said) -> Order:
         await leave_to_recovery(desk, order.key, DueKind.RECOVER, order.sn, look_ms=look_ms)
         return order
     nothing_done = not_started(outcome)
-    if nothing_done is not None:
+    if nothing_done is not None and not unsure:
         return await refuse(desk, order, nothing_done, said)
-    order = await learn(desk, order, said)
-    return await begin_reversal(desk, order, _NOT_PREPARED) if order.status is OrderStatus.CREATED else order
+    if isinstance(outcome, Refused) and not unsure:
+        return await learn(desk, order, said)
+    await desk.store.add_events((said.event,))
+    return await begin_reversal(desk, await fresh(desk, order.key), _NOT_PREPARED)
 
 
 def _operation(desk: Desk, order: Order, request: PrecreateRequest) -> Precreate:

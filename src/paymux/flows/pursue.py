@@ -5,10 +5,10 @@ learned, and says when to look again. Schedules are the channel's data (00-princ
 """
 
 from paymux.channels.contract import Schedule
-from paymux.domain.judge import TIMEOUT, UNSETTLED
 from paymux.domain.order import Order
 from paymux.domain.outcome import InProgress, Outcome
 from paymux.domain.payways import SubPayway
+from paymux.domain.verdict import TIMEOUT, UNSETTLED
 from paymux.flows.desk import Desk
 from paymux.flows.handover import leave_to_recovery
 from paymux.flows.learn import ask
@@ -18,13 +18,17 @@ from paymux.flows.undo import begin_reversal, undo_step
 from paymux.storage.contract import DueKind
 
 
-async def follow(desk: Desk, progress: Progress, *, until_ms: int) -> Order:
-    """Step until the order is settled, time is up or the process ends; then leave the rest to recovery."""
+async def follow(desk: Desk, progress: Progress, *, until_ms: int, own_undo: str = "") -> Order:
+    """Step until the order is settled, time is up or the process ends; then leave the rest to recovery.
+
+    `own_undo`: the tsn of the undo that this very call has begun.
+    """
     attempt = 0
     while progress.look_ms and progress.look_ms <= until_ms and not desk.bell.closing:
         await desk.bell.wait(progress.order.key, progress.look_ms - desk.clock.now_ms())
         attempt += 1
-        progress = await step(desk, await fresh(desk, progress.order.key), attempt=attempt)
+        order = await fresh(desk, progress.order.key)
+        progress = await step(desk, order, attempt=attempt, own_undo=own_undo)
     if progress.look_ms:
         progress = await _wait_for_others(desk, progress, until_ms)
     if progress.look_ms:
@@ -33,19 +37,19 @@ async def follow(desk: Desk, progress: Progress, *, until_ms: int) -> Order:
     return progress.order
 
 
-async def step(desk: Desk, order: Order, *, attempt: int) -> Progress:
+async def step(desk: Desk, order: Order, *, attempt: int, own_undo: str = "") -> Progress:
     """Do the next thing about an order; `attempt` counts from 1 and chooses the gap that follows."""
     if order.status not in UNSETTLED:
         return Progress(order=order)
     if order.undo_tsn:
-        return await undo_step(desk, order)
+        return await undo_step(desk, order, first=order.undo_tsn == own_undo)
     order, outcome = await ask(desk, order)
     if order.status not in UNSETTLED:
         return Progress(order=order)
     if desk.clock.now_ms() < order.deadline_ms:
         return await look_again(desk, order, outcome, attempt=attempt)
     order = await begin_reversal(desk, order, TIMEOUT)
-    return await undo_step(desk, order) if order.undo_tsn else Progress(order=order)
+    return await undo_step(desk, order, first=True) if order.undo_tsn else Progress(order=order)
 
 
 async def look_again(desk: Desk, order: Order, outcome: Outcome, *, attempt: int) -> Progress:

@@ -7,9 +7,9 @@ Callers go on from the order that is returned, never from the one they came with
 from collections.abc import Awaitable, Callable
 
 from paymux.domain.errors import OrderNotFound
-from paymux.domain.judge import OPEN_REFUND, UNSETTLED, Verdict
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction
+from paymux.domain.verdict import OPEN_REFUND, UNSETTLED, Verdict
 from paymux.flows.desk import Desk
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
@@ -51,6 +51,15 @@ async def record(
             _tell(desk, verdict)
             return verdict.order
         order = await fresh(desk, order.key)
+
+
+def about_tsn(desk: Desk, tsn: str) -> FindMovement:
+    """Find a movement by its number, anew each time."""
+
+    async def find_it(now: Order) -> Transaction | None:
+        return await desk.store.transaction(now.key, tsn)
+
+    return find_it
 
 
 async def fresh(desk: Desk, key: OrderKey) -> Order:
@@ -126,7 +135,7 @@ def _watch(desk: Desk, verdict: Verdict, now_ms: int) -> list[Due]:
     if not verdict.watch or not desk.limits.late_watch_s:
         return []
     first_ms = now_ms + desk.limits.late_watch_s[0] * 1000
-    return [_due(verdict.order, DueKind.WATCH, verdict.order.sn, first_ms)]
+    return [_due(verdict.order, DueKind.WATCH, verdict.watch, first_ms)]
 
 
 def _due(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:

@@ -7,19 +7,20 @@ refund is asked about. The amount stays reserved until the answer is definite.
 import msgspec
 
 from paymux.channels.contract import Operation, Query, Refund, RefundQuery
-from paymux.domain import judge
+from paymux.domain import refund_judge
 from paymux.domain.errors import OrderNotFound
-from paymux.domain.judge import OPEN_REFUND, Verdict
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
-from paymux.domain.outcome import GaveBack, InProgress, Misconfigured, Outcome, Refused, Took, Unknown
+from paymux.domain.outcome import GaveBack, InProgress, Misconfigured, Outcome, Refused, Unknown
 from paymux.domain.refund_rules import check_refund, is_repeat
 from paymux.domain.requests import OrderAnswer, RefundRequest
+from paymux.domain.verdict import OPEN_REFUND, Verdict
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
+from paymux.flows.doubt import is_definite, keep_doubt
 from paymux.flows.find import find
 from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
 from paymux.flows.handover import GRACE_MS, leave_to_recovery
-from paymux.flows.record import FindMovement, Judge, fresh, record
+from paymux.flows.record import Judge, about_tsn, fresh, record
 from paymux.storage.contract import DueKind
 
 
@@ -44,22 +45,46 @@ async def refund(desk: Desk, request: RefundRequest) -> OrderAnswer:
         return await desk.store.refund(now.key, number)
 
     who, tsn = f"terminal {request.ref.terminal.terminal_sn}", desk.ids.sn()
-    reserve, look_ms = _reserve(request, tsn), until_ms + GRACE_MS
+    reserve, look_ms = Reservation(request, tsn), until_ms + GRACE_MS
     order = await record(desk, order, reserve, about=of_number, who=who, look_ms=look_ms)
     desk.crash("refund.after_intent")
     movement = await of_number(order)
     if movement is None:
         raise OrderNotFound
     if movement.status in OPEN_REFUND:
-        return await _follow(desk, order.key, movement.tsn, until_ms, first=movement.tsn == tsn)
+        return await _follow(desk, order.key, movement.tsn, until_ms, first=reserve.made)
     return OrderAnswer(order=order, transaction=movement)
 
 
 async def refund_step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
     """Try once to finish a refund; anybody may repeat this at any time.
 
-    `first`: the request was certainly never sent before, so a refusal needs no second look.
+    `first`: the caller has just reserved it himself, so nothing was sent for it before.
     """
+    async with desk.turns.of(order.key):
+        order = await fresh(desk, order.key)
+        return await _step(desk, order, await _reread(desk, order, refund.tsn), first=first)
+
+
+async def check_refused(desk: Desk, order: Order, refund: Transaction) -> Outcome:
+    """Ask about a refund we called refused: if it was carried out after all it is booked, loudly."""
+    query = RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
+    asked = await call(desk, order, query)
+    if isinstance(asked.outcome, GaveBack):
+        verdict = _verdict(asked.outcome)
+        if verdict is not None:
+            await record(desk, order, verdict, about=about_tsn(desk, refund.tsn), heard=asked.event)
+            return asked.outcome
+    await desk.store.add_events((asked.event,))
+    return asked.outcome
+
+
+def is_refused(refund: Transaction) -> bool:
+    """Whether it ended with a no, its reservation given up."""
+    return refund.status is TransactionStatus.REFUND_ERROR and bool(refund.error_code)
+
+
+async def _step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
     if not _unfinished(refund):
         return RefundProgress(order=order, refund=refund)
     said = await call(desk, order, _operation(desk, order, refund))
@@ -75,22 +100,30 @@ async def refund_step(desk: Desk, order: Order, refund: Transaction, *, first: b
     return await _later(desk, order, refund, said.outcome)
 
 
-def _reserve(request: RefundRequest, tsn: str) -> Judge:
-    def judged(now: Order, known: Transaction | None, now_ms: int) -> Verdict | None:
-        if known is not None and is_repeat(known, request.amount):
+class Reservation:
+    """The judgement of a refund request, made anew each time somebody was faster; `made`: it reserved."""
+
+    def __init__(self, request: RefundRequest, tsn: str) -> None:
+        self._request = request
+        self._tsn = tsn
+        self.made = False
+
+    def __call__(self, now: Order, known: Transaction | None, now_ms: int) -> Verdict | None:
+        """Reserve the amount, unless this is the same refund asked for again."""
+        request = self._request
+        self.made = known is None or not is_repeat(known, request.amount)
+        if not self.made:
             return None
         check_refund(now, request.amount)
-        return judge.refund_asked(
+        return refund_judge.refund_asked(
             now,
             known,
             now_ms,
-            tsn=tsn,
+            tsn=self._tsn,
             amount=request.amount,
             number=request.refund_request_no,
             operator=request.operator,
         )
-
-    return judged
 
 
 async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: bool) -> OrderAnswer:
@@ -107,7 +140,7 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
 
 
 def _unfinished(refund: Transaction) -> bool:
-    stuck = refund.status is TransactionStatus.REFUND_ERROR and not refund.error_code
+    stuck = refund.status is TransactionStatus.REFUND_ERROR and not is_refused(refund)
     return refund.status in OPEN_REFUND or stuck
 
 
@@ -132,54 +165,63 @@ def _refund_request(desk: Desk, order: Order, refund: Transaction) -> Refund:
 async def _conclude(desk: Desk, order: Order, refund: Transaction, said: Said, *, first: bool) -> Order:
     outcome = said.outcome
     if isinstance(outcome, Refused | Misconfigured) and not first:
+        return await _doubtful_no(desk, order, refund, said)
+    if isinstance(outcome, Unknown) and outcome.sent:
+        return await keep_doubt(desk, order, refund, said)
+    return await _book(desk, order, refund, said)
+
+
+async def _doubtful_no(desk: Desk, order: Order, refund: Transaction, said: Said) -> Order:
+    """A refusal of a *repeat* counts when nothing is on its way any more and the refund query agrees."""
+    if isinstance(said.outcome, Misconfigured):
         await desk.store.add_events((said.event,))
-        said = await _confirm(desk, order, refund, said)
-        outcome = said.outcome
-    verdict = _verdict(outcome, definite=first or isinstance(outcome, Refused))
+        return order
+    if not is_definite(desk, refund, first=False):
+        return await keep_doubt(desk, order, refund, said)
+    await desk.store.add_events((said.event,))
+    query = RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
+    asked = await call(desk, order, query)
+    if isinstance(asked.outcome, Unknown) and asked.outcome.not_found:
+        asked = Said(outcome=said.outcome, event=asked.event)
+    return await _book(desk, order, refund, asked)
+
+
+async def _book(desk: Desk, order: Order, refund: Transaction, said: Said) -> Order:
+    """Record a definite answer; keep any other one."""
+    verdict = _verdict(said.outcome)
     if verdict is None:
         await desk.store.add_events((said.event,))
         return order
     order = await record(desk, order, verdict, about=about_tsn(desk, refund.tsn), heard=said.event)
-    if isinstance(outcome, Refused) and refund.kind is TransactionKind.LATE_REFUND:
+    if isinstance(said.outcome, Refused) and refund.kind is TransactionKind.LATE_REFUND:
         return await _void_if_undone(desk, order, refund)
     return order
 
 
-def _verdict(outcome: Outcome, *, definite: bool) -> Judge | None:
+def _verdict(outcome: Outcome) -> Judge | None:
     """What to record about a refund; None when the outcome is no definite answer."""
     if isinstance(outcome, GaveBack):
         done = outcome
-        return lambda now, re, ms: judge.refund_done(now, re, ms, done) if re else None
+        return lambda now, re, ms: refund_judge.refund_done(now, re, ms, done) if re else None
     if isinstance(outcome, InProgress):
-        return lambda now, re, ms: judge.refund_accepted(now, re, ms) if re else None
-    if isinstance(outcome, Misconfigured) and definite:
+        return lambda now, re, ms: refund_judge.refund_accepted(now, re, ms) if re else None
+    if isinstance(outcome, Misconfigured):
         outcome = Refused(error_code="TRADE_FAILED", text=f"支付通道配置错误: {outcome.provider_code}")
-    if isinstance(outcome, Refused) and definite:
+    if isinstance(outcome, Refused):
         refused = outcome
-        return lambda now, re, ms: judge.refund_refused(now, re, ms, refused) if re else None
+        return lambda now, re, ms: refund_judge.refund_refused(now, re, ms, refused) if re else None
     return None
-
-
-async def _confirm(desk: Desk, order: Order, refund: Transaction, said: Said) -> Said:
-    """A refusal of a *repeat* may mean that the first one worked: only the refund query tells."""
-    asked = await call(
-        desk, order, RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
-    )
-    if isinstance(asked.outcome, Unknown) and asked.outcome.not_found and isinstance(said.outcome, Refused):
-        return Said(outcome=said.outcome, event=asked.event)
-    return asked
 
 
 async def _void_if_undone(desk: Desk, order: Order, refund: Transaction) -> Order:
     """A refused late refund: perhaps the wallet has undone the payment by itself."""
     said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
-    undone = isinstance(said.outcome, Refused) or (isinstance(said.outcome, Took) and said.outcome.given_back)
-    if not undone:
+    if not isinstance(said.outcome, Refused):
         await desk.store.add_events((said.event,))
         return order
 
     def void(now: Order, late: Transaction | None, now_ms: int) -> Verdict | None:
-        return judge.late_refund_void(now, late, now_ms) if late else None
+        return refund_judge.late_refund_void(now, late, now_ms) if late else None
 
     return await record(desk, order, void, about=about_tsn(desk, refund.tsn), heard=said.event)
 
@@ -194,21 +236,12 @@ async def _later(desk: Desk, order: Order, refund: Transaction, outcome: Outcome
     if not isinstance(outcome, InProgress):
 
         def spent(now: Order, late: Transaction | None, ms: int) -> Verdict | None:
-            return judge.refund_spent(now, late, ms) if late else None
+            return refund_judge.refund_spent(now, late, ms) if late else None
 
         order = await record(desk, order, spent, about=about_tsn(desk, refund.tsn))
         refund = await _reread(desk, order, refund.tsn)
     look_ms = now_ms + slow_gap_ms(desk.limits, refund.ctime_ms, now_ms)
     return RefundProgress(order=order, refund=refund, look_ms=look_ms)
-
-
-def about_tsn(desk: Desk, tsn: str) -> FindMovement:
-    """Find a movement by its number, anew each time."""
-
-    async def find_it(now: Order) -> Transaction | None:
-        return await desk.store.transaction(now.key, tsn)
-
-    return find_it
 
 
 async def _reread(desk: Desk, order: Order, tsn: str) -> Transaction:

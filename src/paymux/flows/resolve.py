@@ -8,14 +8,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from paymux.domain import judge
+from paymux.domain import judge, refund_judge
 from paymux.domain.errors import StateForbids
-from paymux.domain.judge import Verdict
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus
 from paymux.domain.outcome import GaveBack, Refused
+from paymux.domain.verdict import Verdict
 from paymux.flows.desk import Desk
-from paymux.flows.record import event, record
-from paymux.flows.refund import about_tsn
+from paymux.flows.record import about_tsn, event, record
 from paymux.storage.contract import NotificationStatus
 
 _UNCLEAR = frozenset({OrderStatus.PAY_ERROR, OrderStatus.CANCEL_ERROR})
@@ -48,8 +47,8 @@ async def end_refund(
         if found is None:
             return None
         if done:
-            return judge.refund_done(now, found, now_ms, GaveBack())
-        return judge.refund_refused(
+            return refund_judge.refund_done(now, found, now_ms, GaveBack())
+        return refund_judge.refund_refused(
             now, found, now_ms, Refused(error_code="TRADE_FAILED", text="人工确认未退款")
         )
 

@@ -1,22 +1,24 @@
 """Take an order back at the channel until the answer is definite: the shop's cancel and our reversal (冲正).
 
 The wish is durable before this runs (`order.undo_tsn`), so every step may be repeated by anybody: reversal
-and close are idempotent by our order number, the refund by the undo movement's tsn. Sources:
-00-principles.md §2 (4, 5); channels/01-alipay.md, 03-wechat.md ("Cancel", "Reverse").
+and close are idempotent by our order number, the refund by the undo movement's tsn. A refusal counts only
+when no earlier request can still be on its way (`doubt.py`). Sources: 00-principles.md §2 (4, 5);
+channels/01-alipay.md, 03-wechat.md ("Cancel", "Reverse").
 """
 
 from paymux.channels.contract import Close, Operation, Refund, RefundQuery, Reverse
-from paymux.domain import judge
-from paymux.domain.judge import UNSETTLED
-from paymux.domain.order import Order, OrderStatus, Transaction, UndoBy
+from paymux.domain import judge, refund_judge
+from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus, UndoBy
 from paymux.domain.outcome import GaveBack, InProgress, Outcome, Refused, Took, Trouble, Unknown
 from paymux.domain.payways import SubPayway
+from paymux.domain.verdict import UNSETTLED
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
+from paymux.flows.doubt import is_definite, keep_doubt, leaves_doubt
 from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
 from paymux.flows.learn import ask
 from paymux.flows.progress import Progress
-from paymux.flows.record import fresh, record
+from paymux.flows.record import about_tsn, fresh, record
 
 _STEPS_MAX = 3
 """Reverse, then ask, then refund: what one look may do in a row."""
@@ -38,8 +40,16 @@ async def undo_by(desk: Desk, order: Order) -> UndoBy:
     return channel.capabilities.undo[SubPayway(order.sub_payway)]
 
 
-async def undo_step(desk: Desk, order: Order) -> Progress:
-    """Try once to finish the undo under way; say when to look again."""
+async def undo_step(desk: Desk, order: Order, *, first: bool = False) -> Progress:
+    """Try once to finish the undo under way; say when to look again.
+
+    `first`: the caller has just recorded the wish himself, so nothing was sent for it before.
+    """
+    async with desk.turns.of(order.key):
+        return await _step(desk, await fresh(desk, order.key), first=first)
+
+
+async def _step(desk: Desk, order: Order, *, first: bool) -> Progress:
     outcome: Outcome | None = None
     for _ in range(_STEPS_MAX):
         undo = await desk.store.transaction(order.key, order.undo_tsn)
@@ -48,10 +58,11 @@ async def undo_step(desk: Desk, order: Order) -> Progress:
         earliest_ms = await _earliest_ms(desk, order, undo)
         if desk.clock.now_ms() < earliest_ms:
             return Progress(order=order, look_ms=earliest_ms)
-        said = await call(desk, order, _operation(desk, order, undo, outcome))
+        said = await call(desk, order, _operation(desk, order, undo))
         desk.crash("undo.after_send")
-        order, outcome, again = await _conclude(desk, order, undo, said)
+        order, outcome, again = await _conclude(desk, order, undo, said, first=first)
         desk.crash("undo.after_record")
+        first = False
         if order.status not in UNSETTLED or not order.undo_tsn:
             return Progress(order=order)
         if not again:
@@ -59,13 +70,17 @@ async def undo_step(desk: Desk, order: Order) -> Progress:
     return await _later(desk, order, outcome)
 
 
-def _operation(desk: Desk, order: Order, undo: Transaction, last: Outcome | None) -> Operation:
+def _operation(desk: Desk, order: Order, undo: Transaction) -> Operation:
     if undo.undo_by == UndoBy.REVERSE:
         return Reverse(out_trade_no=order.sn)
     if undo.undo_by == UndoBy.CLOSE:
         return Close(out_trade_no=order.sn)
-    if isinstance(last, InProgress):
+    if undo.status is TransactionStatus.IN_PROG:
         return RefundQuery(out_trade_no=order.sn, refund_no=undo.tsn, amount=undo.amount)
+    return _refund(desk, order, undo)
+
+
+def _refund(desk: Desk, order: Order, undo: Transaction) -> Refund:
     return Refund(
         out_trade_no=order.sn,
         refund_no=undo.tsn,
@@ -77,29 +92,65 @@ def _operation(desk: Desk, order: Order, undo: Transaction, last: Outcome | None
 
 
 async def _conclude(
-    desk: Desk, order: Order, undo: Transaction, said: Said
+    desk: Desk, order: Order, undo: Transaction, said: Said, *, first: bool
 ) -> tuple[Order, Outcome | None, bool]:
     """Record what an attempt to undo said; the flag asks for another operation at once."""
     outcome = said.outcome
     if isinstance(outcome, GaveBack):
-        done = outcome
-        order = await record(
-            desk, order, lambda now, un, ms: judge.undone(now, un, ms, done), heard=said.event
-        )
-        return order, None, False
-    await desk.store.add_events((said.event,))
+        return await _undone(desk, order, undo, said, outcome), None, False
+    if undo.undo_by == UndoBy.REFUND and isinstance(outcome, InProgress):
+        return await _accepted(desk, order, undo, said), outcome, undo.status is TransactionStatus.CREATED
     if isinstance(outcome, Refused):
-        return await _refused(desk, order, undo, outcome)
-    accepted = isinstance(outcome, InProgress) and undo.undo_by == UndoBy.REFUND
-    return order, outcome, accepted
+        closing = undo.undo_by == UndoBy.CLOSE and outcome.refund_instead
+        if closing or is_definite(desk, undo, first=first):
+            await desk.store.add_events((said.event,))
+            return await _refused(desk, order, undo, outcome)
+        return await keep_doubt(desk, order, undo, said), outcome, False
+    if isinstance(outcome, Unknown) and outcome.not_found and undo.undo_by == UndoBy.REFUND:
+        await desk.store.add_events((said.event,))
+        said = await call(desk, order, _refund(desk, order, undo))
+        return await _conclude(desk, order, undo, said, first=False)
+    if leaves_doubt(outcome):
+        return await keep_doubt(desk, order, undo, said), outcome, False
+    await desk.store.add_events((said.event,))
+    return order, outcome, False
+
+
+async def _undone(desk: Desk, order: Order, undo: Transaction, said: Said, done: GaveBack) -> Order:
+    return await record(
+        desk,
+        order,
+        lambda now, found, ms: judge.undone(now, found, ms, done),
+        about=about_tsn(desk, undo.tsn),
+        heard=said.event,
+    )
+
+
+async def _accepted(desk: Desk, order: Order, undo: Transaction, said: Said) -> Order:
+    return await record(
+        desk,
+        order,
+        lambda now, found, ms: refund_judge.refund_accepted(now, found, ms) if found else None,
+        about=about_tsn(desk, undo.tsn),
+        heard=said.event,
+    )
 
 
 async def _refused(
     desk: Desk, order: Order, undo: Transaction, refused: Refused
 ) -> tuple[Order, Outcome | None, bool]:
     """The wallet will not undo it this way: ask what is true, then refund, let the sale stand, or go on."""
+    if undo.undo_by == UndoBy.REFUND:
+        query = RefundQuery(out_trade_no=order.sn, refund_no=undo.tsn, amount=undo.amount)
+        asked = await call(desk, order, query)
+        if isinstance(asked.outcome, GaveBack):
+            return await _undone(desk, order, undo, asked, asked.outcome), None, False
+        await desk.store.add_events((asked.event,))
+        known = isinstance(asked.outcome, Unknown) and asked.outcome.not_found
+        if not known and not isinstance(asked.outcome, Refused):
+            return order, asked.outcome, False
     order, outcome = await ask(desk, order)
-    if order.status not in UNSETTLED or not isinstance(outcome, Took) or outcome.given_back:
+    if order.status not in UNSETTLED or not isinstance(outcome, Took):
         return order, outcome, False
     took = outcome
     if refused.refund_instead and undo.undo_by != UndoBy.REFUND:
@@ -119,7 +170,8 @@ async def _later(desk: Desk, order: Order, outcome: Outcome | None) -> Progress:
     if waited_ms < desk.limits.undo_budget_s * 1000:
         gaps = (await desk.wallets.of(order)).capabilities.schedule.undo_gaps_s
         return Progress(order=order, look_ms=now_ms + quick_gap_ms(gaps, waited_ms))
-    if order.status in {OrderStatus.CREATED, OrderStatus.CANCEL_INPROGRESS}:
+    on_its_way = isinstance(outcome, InProgress) and undo.undo_by == UndoBy.REFUND
+    if order.status in {OrderStatus.CREATED, OrderStatus.CANCEL_INPROGRESS} and not on_its_way:
         trouble = _trouble(outcome)
         order = await record(desk, order, lambda now, un, ms: judge.undo_spent(now, un, ms, trouble))
     return Progress(order=order, look_ms=now_ms + slow_gap_ms(desk.limits, undo.ctime_ms, now_ms))

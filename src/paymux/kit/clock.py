@@ -16,15 +16,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock, held back when it is set back: our time never runs backwards in a process."""
+    """The machine's clock as it was at the start, and from then on the time that really passed.
+
+    Setting the machine's clock, ahead or back, moves nothing here: no deadline comes early, none stands
+    still. (Its rate is still steered by NTP; a clock that was wrong at the start is mended by a restart.)
+    """
 
     def __init__(self) -> None:
-        self._latest_ms = 0
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
-        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
-        return self._latest_ms
+        return (time.monotonic_ns() + self._offset_ns) // 1_000_000
 
     async def sleep(self, wait_ms: int) -> None:
         """Wait by the event loop's own clock."""

@@ -14,13 +14,16 @@ _EPOCH_S = 1_700_000_000
 _SEQUENCE_BITS = 10
 _NODE_BITS = 8
 NODES = 1 << _NODE_BITS
+NODES_A_BLOCK = 16
+"""What one gateway takes: 16 blocks, each good for 16,384 numbers a second."""
 
 
 class Ids:
     """Makes numbers for a block of nodes; never steps back in time, borrows from the next second when full.
 
-    A process may own several node numbers: their sequences are used as one. It starts in the second after
-    its birth, so that a quick restart repeats no number.
+    A process may own several node numbers: their sequences are used as one. Its numbers begin in the second
+    after its birth; a process that may be the successor of another one waits for that (`settle`), so that no
+    restart, however quick, repeats a number.
     """
 
     def __init__(self, clock: Clock, *, nodes: range = range(NODES), seed: int | None = None) -> None:
@@ -36,6 +39,10 @@ class Ids:
         self._used = 0
         self._event_ms = 0
         self._events = 0
+
+    async def settle(self) -> None:
+        """Wait until the second of our first number has begun: whoever died before used earlier ones only."""
+        await self._clock.sleep((self._second + _EPOCH_S) * 1000 - self._clock.now_ms())
 
     def sn(self) -> str:
         """A new 16-digit number starting with 7."""

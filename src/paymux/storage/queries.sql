@@ -73,15 +73,17 @@ ORDER BY bucket, merchant_id, sn LIMIT ?;
 -- part: transaction_columns
 -- A movement in the order of its record's fields.
 bucket, merchant_id, sn, tsn, kind, status, amount, operator, refund_request_no, undo_by, trade_no,
-error_code, error_message, ctime_ms, finish_ms, channel_finish_ms
+error_code, error_message, ctime_ms, finish_ms, channel_finish_ms, doubt_ms
 
 -- name: put_transaction
--- Write a movement over what is there. Its number at the merchant and its birth never change.
-INSERT INTO transactions ({transaction_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- Write a movement over what is there. Its number at the merchant never changes; guarded: nor does its kind.
+INSERT INTO transactions ({transaction_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE
 SET status = excluded.status, amount = excluded.amount, operator = excluded.operator, undo_by = excluded.undo_by,
     trade_no = excluded.trade_no, error_code = excluded.error_code, error_message = excluded.error_message,
-    finish_ms = excluded.finish_ms, channel_finish_ms = excluded.channel_finish_ms;
+    ctime_ms = excluded.ctime_ms, finish_ms = excluded.finish_ms,
+    channel_finish_ms = excluded.channel_finish_ms, doubt_ms = excluded.doubt_ms
+WHERE transactions.kind = excluded.kind;
 
 -- name: transactions_of_order
 -- All movements of an order, oldest first.

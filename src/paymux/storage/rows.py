@@ -182,6 +182,7 @@ def transaction_row(movement: Transaction) -> Row:
         movement.ctime_ms,
         movement.finish_ms,
         movement.channel_finish_ms,
+        movement.doubt_ms,
     )
 
 
@@ -204,6 +205,7 @@ def transaction_of(row: Row) -> Transaction:
         ctime_ms=row[13],
         finish_ms=row[14],
         channel_finish_ms=row[15],
+        doubt_ms=row[16],
     )
 
 

@@ -110,6 +110,7 @@ CREATE TABLE transactions (
     ctime_ms            BIGINT  NOT NULL,
     finish_ms           BIGINT  NOT NULL,
     channel_finish_ms   BIGINT  NOT NULL,
+    doubt_ms            BIGINT  NOT NULL,  -- when a request went out whose end is not known; 0: none
     PRIMARY KEY (bucket, merchant_id, sn, tsn),
     FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
 );
@@ -152,7 +153,7 @@ CREATE TABLE due (
     FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
 );
 
-CREATE INDEX due_by_time ON due (run_at_ms);
+CREATE INDEX due_by_time ON due (kind, run_at_ms);
 
 -- Messages to merchants, the body exactly as it is signed and sent.
 CREATE TABLE notifications (

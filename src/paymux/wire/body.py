@@ -4,6 +4,8 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
+DISCARDED_BYTES_MAX = 33_554_432
+"""32 MiB: more than any mistake, little enough to throw away."""
 WAIT_S = 30
 """A till's request is a few hundred bytes; who needs longer to send it is gone or means harm."""
 
@@ -21,8 +23,12 @@ class CallerGone(Exception):
 
 
 async def read_body(scope: Scope, receive: Receive, *, bytes_max: int) -> bytes:
-    """Return the whole body; raises `BodyTooLarge`, `BodyIncomplete`, `CallerGone`."""
-    if _announced(scope) > bytes_max:
+    """Return the whole body; raises `BodyTooLarge`, `BodyIncomplete`, `CallerGone`.
+
+    What is too large is still read, and thrown away, up to a bound: a caller who is hung up on while he sends
+    never sees our answer.
+    """
+    if _announced(scope) > DISCARDED_BYTES_MAX:
         raise BodyTooLarge
     # asyncio.timeout does the same at four times the cost, and this is paid by every call.
     task, late = asyncio.current_task(), False
@@ -60,10 +66,13 @@ async def _read(receive: Receive, bytes_max: int) -> bytes:
             raise CallerGone
         part = message.get("body", b"")
         length += len(part)
-        if length > bytes_max:
+        if length > DISCARDED_BYTES_MAX:
             raise BodyTooLarge
-        parts.append(part)
+        if length <= bytes_max:
+            parts.append(part)
         if not message.get("more_body", False):
+            if length > bytes_max:
+                raise BodyTooLarge
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -11,64 +11,73 @@ from msgspec.structs import replace
 
 from paymux.channels.contract import HttpResponse
 from paymux.channels.transport import AddressForbidden, NoReply, NotSent
-from paymux.flows.desk import Desk
+from paymux.domain.order import OrderKey
+from paymux.flows.desk import Desk, Turns
 from paymux.storage.contract import Due, Notification, NotificationStatus
+from paymux.workers.bulkhead import Bulkhead
 
 WRITTEN = -1
 """What `deliver` returns when the due row was settled together with the notification."""
 _HTTP_OK = range(200, 300)
 _ANSWER_CHARS = 200
-_BUSY_GAP_MS = 1_000
+_BEHIND_GAP_MS_MAX = 60_000
 
 
 class NotifyRules(msgspec.Struct, frozen=True, kw_only=True):
     """How notifications go out.
 
     `sign`: notification → Authorization header. `any_2xx`: a 2xx status ends it whatever its body says.
-    `per_merchant`: deliveries at once to one merchant, so that a slow server holds up only itself.
     """
 
     sign: Callable[[Notification], str]
     any_2xx: bool = False
-    per_merchant: int = 8
 
 
 class Notifier:
-    """Delivers due notifications."""
+    """Delivers due notifications: of one order one after the other, of one merchant so many at once."""
 
     def __init__(self, desk: Desk, rules: NotifyRules) -> None:
         self._desk = desk
         self._rules = rules
-        self._under_way: dict[str, int] = {}
+        self._bulkhead = Bulkhead(at_once=desk.limits.per_merchant_at_once)
+        self._turns = Turns()
 
     async def deliver(self, desk: Desk, due: Due) -> int:
         """Try once; return when to try again (epoch ms), 0: drop the row, or `WRITTEN`."""
-        busy = self._under_way.get(due.merchant_id, 0)
-        if busy >= self._rules.per_merchant:
-            return desk.clock.now_ms() + _BUSY_GAP_MS
-        self._under_way[due.merchant_id] = busy + 1
-        try:
-            return await self._try(desk, due)
-        finally:
-            self._under_way[due.merchant_id] -= 1
-            if not self._under_way[due.merchant_id]:
-                del self._under_way[due.merchant_id]
+        full_until_ms = self._bulkhead.full_until_ms(due.merchant_id, desk.clock.now_ms())
+        if full_until_ms:
+            return full_until_ms
+        key = OrderKey(due.bucket, due.merchant_id, due.sn)
+        with self._bulkhead.room(due.merchant_id):
+            async with self._turns.of(key):
+                return await self._try(desk, key, due)
 
-    async def _try(self, desk: Desk, due: Due) -> int:
-        note = await desk.store.notification(due.bucket, due.merchant_id, due.ref)
-        if note is None or note.status is not NotificationStatus.WAITING:
+    async def _try(self, desk: Desk, key: OrderKey, due: Due) -> int:
+        notes = await desk.store.notifications(key)
+        place = next((n for n, one in enumerate(notes) if one.notification_id == due.ref), None)
+        if place is None or notes[place].status is not NotificationStatus.WAITING:
             return 0
+        note, now_ms = notes[place], desk.clock.now_ms()
+        if any(one.status is NotificationStatus.WAITING for one in notes[:place]):
+            # what happened first is told first; its end lets this one go at once
+            return now_ms + min(max(now_ms - note.ctime_ms, 1_000), _BEHIND_GAP_MS_MAX)
         answer, told = await self._send(note)
         desk.crash("notify.after_send")
         now_ms = desk.clock.now_ms()
         note = replace(note, attempts=note.attempts + 1, last_ms=now_ms, last_answer=answer)
         if told:
-            note = replace(note, status=NotificationStatus.DELIVERED)
-            await desk.store.save_delivery(note, next_ms=None)
+            await desk.store.save_delivery(replace(note, status=NotificationStatus.DELIVERED), next_ms=None)
             desk.crash("notify.after_record")
+        elif await self._again(note, now_ms):
             return WRITTEN
-        await self._again(note, now_ms)
+        await self._let_next_go(desk, notes[place + 1 :], now_ms)
         return WRITTEN
+
+    async def _let_next_go(self, desk: Desk, later: list[Notification], now_ms: int) -> None:
+        waiting = [one for one in later if one.status is NotificationStatus.WAITING]
+        if waiting:
+            await desk.store.save_delivery(waiting[0], next_ms=now_ms)
+            desk.bell.ring_work()
 
     async def _send(self, note: Notification) -> tuple[str, bool]:
         body = note.body.encode()
@@ -85,7 +94,8 @@ class Notifier:
             return False
         return self._rules.any_2xx or reply.body.strip().lower() == b"success"
 
-    async def _again(self, note: Notification, now_ms: int) -> None:
+    async def _again(self, note: Notification, now_ms: int) -> bool:
+        """Plan the next try; False when it is given up."""
         limits = self._desk.limits
         if now_ms - note.ctime_ms >= limits.notify_life_s * 1000:
             note = replace(note, status=NotificationStatus.GAVE_UP)
@@ -97,11 +107,12 @@ class Notifier:
                 answer=note.last_answer,
             )
             await self._desk.store.save_delivery(note, next_ms=None)
-            return
+            return False
         tried = note.attempts - 1
         gaps_s = limits.notify_gaps_s
         gap_s = gaps_s[tried] if tried < len(gaps_s) else limits.notify_slow_gap_s
         await self._desk.store.save_delivery(note, next_ms=now_ms + gap_s * 1000)
+        return True
 
 
 def _words(reply: HttpResponse) -> str:

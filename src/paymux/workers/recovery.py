@@ -1,50 +1,110 @@
-"""Unknown payments, unfinished cancels and refunds, and a second look after a reversal.
+"""Unknown payments, unfinished cancels and refunds, and a second look after what was decided in doubt.
 
 Nothing here knows more than the flows: a due row names an order, and the same step that a till's call would
 take next is taken for it. Expired QR orders come by here too: their deadline is an order's deadline.
 """
 
-from paymux.domain.order import UNDONE, OrderKey
+from paymux.channels.contract import Query
+from paymux.domain import judge
+from paymux.domain.order import UNDONE, Order, OrderKey, Transaction, TransactionKind, UndoBy
+from paymux.domain.outcome import GaveBack, Misconfigured, Outcome, Refused, Unknown
+from paymux.domain.verdict import Verdict
+from paymux.flows.call import call
 from paymux.flows.desk import Desk
+from paymux.flows.gaps import slow_gap_ms
 from paymux.flows.learn import ask
 from paymux.flows.pursue import step
-from paymux.flows.refund import refund_step
-from paymux.storage.contract import Due
+from paymux.flows.record import about_tsn, record
+from paymux.flows.refund import check_refused, refund_step
+from paymux.storage.contract import Due, DueKind
+from paymux.workers.bulkhead import Bulkhead
 
 
-async def recover(desk: Desk, due: Due) -> int:
-    """Take the next step about an unsettled order; return when to look again (epoch ms), 0 = done."""
-    order = await desk.store.order(_key(due))
-    if order is None:
-        return _orphan(desk, due)
-    return (await step(desk, order, attempt=due.attempts)).look_ms
+class Recovery:
+    """Works on due rows about money, so much at once per channel account."""
+
+    def __init__(self, *, per_account: int) -> None:
+        self._bulkhead = Bulkhead(at_once=per_account)
+
+    async def work(self, desk: Desk, due: Due) -> int:
+        """Take the next step; return when to look again (epoch ms), 0 when it is done."""
+        order = await desk.store.order(OrderKey(due.bucket, due.merchant_id, due.sn))
+        if order is None:
+            return _orphan(desk, due)
+        account = f"{order.merchant_id}/{order.account}"
+        full_until_ms = self._bulkhead.full_until_ms(account, desk.clock.now_ms())
+        if full_until_ms:
+            return full_until_ms
+        with self._bulkhead.room(account):
+            if due.kind is DueKind.RECOVER:
+                return (await step(desk, order, attempt=due.attempts)).look_ms
+            movement = await desk.store.transaction(order.key, due.ref) if due.ref != due.sn else None
+            if due.kind is DueKind.REFUND:
+                return await _finish_refund(desk, order, movement, due)
+            return await _watch(desk, order, movement)
 
 
-async def finish_refund(desk: Desk, due: Due) -> int:
-    """Take the next step about a refund."""
-    order = await desk.store.order(_key(due))
-    refund = await desk.store.transaction(_key(due), due.ref)
-    if order is None or refund is None:
+async def _finish_refund(desk: Desk, order: Order, refund: Transaction | None, due: Due) -> int:
+    if refund is None:
         return _orphan(desk, due)
     return (await refund_step(desk, order, refund, first=False)).look_ms
 
 
-async def watch(desk: Desk, due: Due) -> int:
-    """After a reversal: ask once more whether the wallet took the money after all (late success)."""
-    order = await desk.store.order(_key(due))
-    if order is None:
-        return _orphan(desk, due)
-    if order.status not in UNDONE or order.paid:
-        return 0
-    await ask(desk, order)
-    waits_s = desk.limits.late_watch_s
-    if due.attempts >= len(waits_s):
-        return 0
-    return desk.clock.now_ms() + waits_s[due.attempts] * 1000
+async def _watch(desk: Desk, order: Order, movement: Transaction | None) -> int:
+    """Ask once more whether the wallet took the money, or carried out what it refused, after all.
+
+    Only an answer counts as a look: while the wallet is silent the row stays.
+    """
+    if movement is None:
+        if order.status not in UNDONE or order.paid:
+            return 0
+        since_ms = order.finish_ms
+        _, outcome = await ask(desk, order)
+    else:
+        since_ms = movement.finish_ms
+        outcome = await _look_at(desk, order, movement)
+    now_ms = desk.clock.now_ms()
+    if not _is_answer(outcome):
+        return now_ms + slow_gap_ms(desk.limits, since_ms, now_ms)
+    looks_ms = _looks_ms(desk, since_ms)
+    return next((at_ms for at_ms in looks_ms if at_ms > now_ms), 0)
 
 
-def _key(due: Due) -> OrderKey:
-    return OrderKey(due.bucket, due.merchant_id, due.sn)
+async def _look_at(desk: Desk, order: Order, movement: Transaction) -> Outcome:
+    """Ask about a movement we called refused though a request for it had been lost."""
+    if (
+        movement.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}
+        or movement.undo_by == UndoBy.REFUND
+    ):
+        return await check_refused(desk, order, movement)
+    return await _look_at_undo(desk, order, movement)
+
+
+async def _look_at_undo(desk: Desk, order: Order, undo: Transaction) -> Outcome:
+    """A refused cancel of an order that stands: closed at the wallet, it was carried out after all."""
+    said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
+    if not isinstance(said.outcome, Refused):
+        await desk.store.add_events((said.event,))
+        return said.outcome
+
+    def after_all(now: Order, found: Transaction | None, now_ms: int) -> Verdict | None:
+        return judge.undone(now, found, now_ms, GaveBack())
+
+    await record(desk, order, after_all, about=about_tsn(desk, undo.tsn), heard=said.event)
+    return said.outcome
+
+
+def _looks_ms(desk: Desk, since_ms: int) -> list[int]:
+    looks_ms, at_ms = [], since_ms
+    for wait_s in desk.limits.late_watch_s:
+        at_ms += wait_s * 1000
+        looks_ms.append(at_ms)
+    return looks_ms
+
+
+def _is_answer(outcome: Outcome) -> bool:
+    silent = isinstance(outcome, Unknown) and not outcome.not_found
+    return not silent and not isinstance(outcome, Misconfigured)
 
 
 def _orphan(desk: Desk, due: Due) -> int:

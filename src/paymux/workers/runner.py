@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from paymux.flows.desk import Desk
 from paymux.storage.contract import Due, DueKind
 from paymux.workers.notifications import WRITTEN, Notifier, NotifyRules
-from paymux.workers.recovery import finish_refund, recover, watch
+from paymux.workers.recovery import Recovery
 
 Handler = Callable[[Desk, Due], Awaitable[int]]
 """(desk, claimed row) → epoch ms of the next look; 0: drop it; `WRITTEN`: settled already."""
@@ -24,10 +24,11 @@ class Workers:
     """Starts the lanes and ends them, letting what is under way finish."""
 
     def __init__(self, desk: Desk, rules: NotifyRules) -> None:
+        recovery = Recovery(per_account=desk.limits.per_account_at_once)
         money: dict[DueKind, Handler] = {
-            DueKind.RECOVER: recover,
-            DueKind.REFUND: finish_refund,
-            DueKind.WATCH: watch,
+            DueKind.RECOVER: recovery.work,
+            DueKind.REFUND: recovery.work,
+            DueKind.WATCH: recovery.work,
         }
         telling: dict[DueKind, Handler] = {DueKind.NOTIFY: Notifier(desk, rules).deliver}
         self._lanes = (Lane(desk, money, at_once=MONEY_AT_ONCE), Lane(desk, telling, at_once=NOTIFY_AT_ONCE))

@@ -90,8 +90,6 @@ def name_of(outcome: Outcome) -> str:
         return "Refused,refund"
     if getattr(outcome, "not_found", False):
         return "Unknown,not_found"
-    if getattr(outcome, "given_back", False):
-        return "Took,given_back"
     return type(outcome).__name__
 
 

@@ -85,7 +85,7 @@ pay           {"sign_type":"HMAC-SHA256"}                       Unknown
 pay           {"result_code":"MAYBE"}                           Unknown
 query         {"trade_state":"SUCCESS"}                         Took
 query         {"trade_state":"SUCCESS","total_fee":"1"}         Unknown
-query         {"trade_state":"REFUND"}                          Took,given_back
+query         {"trade_state":"REFUND"}                          Took
 query         {"trade_state":"NOTPAY"}                          InProgress
 query         {"trade_state":"USERPAYING"}                      InProgress
 query         {"trade_state":"ACCEPT"}                          InProgress
@@ -110,7 +110,7 @@ refund        {"total_fee":"1"}                                 Unknown
 refund_query  {"refund_status_0":"SUCCESS"}                     GaveBack
 refund_query  {"refund_status_0":"PROCESSING"}                  InProgress
 refund_query  {"refund_status_0":"REFUNDCLOSE"}                 Refused
-refund_query  {"refund_status_0":"CHANGE"}                      Refused
+refund_query  {"refund_status_0":"CHANGE"}                      Unknown
 refund_query  {"refund_status_0":"SOMETHING_NEW"}               Unknown
 refund_query  {"refund_status_0":"SUCCESS","refund_fee_0":"1"}  Unknown
 refund_query  {"out_refund_no_0":"1"}                           Unknown

@@ -5,13 +5,13 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paymux.domain import judge
+from paymux.domain import judge, refund_judge
 from paymux.domain.errors import RequestRefused
-from paymux.domain.judge import OPEN_REFUND, UNSETTLED, Verdict
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionStatus, UndoBy
 from paymux.domain.order_states import Contradiction
 from paymux.domain.outcome import GaveBack, Refused, Took, Trouble
 from paymux.domain.refund_rules import check_refund, is_repeat
+from paymux.domain.verdict import OPEN_REFUND, UNSETTLED, Verdict
 
 TOTAL = 100
 NO = Refused(error_code="TRADE_FAILED", text="no")
@@ -84,9 +84,9 @@ def step(book: Book, what: str, amount: int, by: UndoBy) -> None:
     elif what.startswith("refund_") and what != "refund_instead":
         refund_answer(book, what)
     elif what == "took":
-        book.apply(judge.took(order, book.undo, 5, YES))
+        book.apply(judge.took(order, 5, YES))
         if book.order.status in UNDONE:
-            book.apply(judge.late_refund(book.order, 5, tsn=book.tsn(), said=YES))
+            book.apply(refund_judge.late_refund(book.order, 5, tsn=book.tsn(), said=YES))
     elif what == "refused" and order.status in UNSETTLED:
         book.apply(judge.refused(order, book.undo, 5, NO))
     else:
@@ -118,7 +118,9 @@ def refund(book: Book, amount: int) -> None:
         return
     check_refund(book.order, amount)
     tsn = book.tsn()
-    book.apply(judge.refund_asked(book.order, known, 5, tsn=tsn, amount=amount, number=number, operator="op"))
+    book.apply(
+        refund_judge.refund_asked(book.order, known, 5, tsn=tsn, amount=amount, number=number, operator="op")
+    )
 
 
 def refund_answer(book: Book, what: str) -> None:
@@ -128,13 +130,13 @@ def refund_answer(book: Book, what: str) -> None:
         return
     first = waiting[0]
     if what == "refund_done":
-        book.apply(judge.refund_done(book.order, first, 5, BACK))
+        book.apply(refund_judge.refund_done(book.order, first, 5, BACK))
     elif what == "refund_refused":
-        book.apply(judge.refund_refused(book.order, first, 5, NO))
+        book.apply(refund_judge.refund_refused(book.order, first, 5, NO))
     elif what == "refund_spent":
-        book.apply(judge.refund_spent(book.order, first, 5))
+        book.apply(refund_judge.refund_spent(book.order, first, 5))
     elif what == "refund_accepted":
-        book.apply(judge.refund_accepted(book.order, first, 5))
+        book.apply(refund_judge.refund_accepted(book.order, first, 5))
 
 
 THINGS = [

@@ -322,6 +322,12 @@ class WeChat:
         if not out_trade_no or amount < 0:
             raise CallbackForged("it names no order or no amount")
         paid = fields.get("return_code") == fields.get("result_code") == "SUCCESS"
+        # A signed reply to another call of ours, sent back to us, is no callback.
+        paid = (
+            paid
+            and {"transaction_id", "time_end"} <= fields.keys()
+            and not {"trade_state", "refund_id"} & fields.keys()
+        )
         outcome: Outcome = doubt("it tells of no payment in CNY", code=fields.get("err_code", ""))
         if paid and fields.get("fee_type", "CNY") == "CNY":
             outcome = _payment(fields, amount=amount)
@@ -431,10 +437,11 @@ def _read_query(operation: Query, fields: Fields) -> Outcome:
         return doubt("the reply does not name our order")
     state = fields.get("trade_state", "")
     text = fields.get("trade_state_desc", "") or state
-    if state == "SUCCESS":
+    if state in {
+        "SUCCESS",
+        "REFUND",
+    }:  # REFUND: paid, and some refund was begun; only its own query tells its end
         return _took(operation, fields)
-    if state == "REFUND":
-        return _took(operation, fields, given_back=True)
     if state in {"NOTPAY", "USERPAYING", "ACCEPT"}:
         return InProgress(text=text)
     if state in {"CLOSED", "REVOKED"}:
@@ -472,29 +479,26 @@ def _read_refund_query(operation: RefundQuery, fields: Fields) -> Outcome:
             return InProgress(text=status)
         case "REFUNDCLOSE":
             return Refused(error_code="TRADE_FAILED", provider_code=status, text="退款关闭")
-        case "CHANGE":
-            # The buyer's card cannot take it: somebody must pay it out by hand on WeChat's merchant pages.
-            return Refused(error_code="TRADE_FAILED", provider_code=status, text="退款异常 (manual)")
         case _:
+            # CHANGE too: the money has left the merchant, and somebody must pay it out on WeChat's own pages.
             return doubt(f"refund_status {status}")
 
 
-def _took(operation: Pay | Query, fields: Fields, *, given_back: bool = False) -> Outcome:
+def _took(operation: Pay | Query, fields: Fields) -> Outcome:
     if fields.get("out_trade_no") != operation.out_trade_no:
         return doubt("a success that does not name our order")
     if fields.get("total_fee") != str(operation.amount) or fields.get("fee_type", "CNY") != "CNY":
         return doubt(f"a success over {fields.get('total_fee')!r}, which is not our amount")
-    return _payment(fields, amount=operation.amount, given_back=given_back)
+    return _payment(fields, amount=operation.amount)
 
 
-def _payment(fields: Fields, *, amount: int, given_back: bool = False) -> Took:
+def _payment(fields: Fields, *, amount: int) -> Took:
     return Took(
         trade_no=fields.get("transaction_id", ""),
         amount=amount,
         paid_at_ms=ms_of_packed(fields.get("time_end", "")),
         payer_uid=fields.get("sub_openid") or fields.get("openid", ""),
         payments=_payments(fields, amount=amount),
-        given_back=given_back,
     )
 
 

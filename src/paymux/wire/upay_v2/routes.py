@@ -87,7 +87,7 @@ class UpayEdge:
             order = await pay(self._desk, request)
         except ClientSnConflict as conflict:
             return await self._conflict(conflict, terminal)
-        return await self._noted(order, replies.pay_answer(order))
+        return await self._noted(terminal, order, replies.pay_answer(order))
 
     async def _precreate(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
@@ -98,7 +98,7 @@ class UpayEdge:
         except ClientSnConflict as conflict:
             return await self._conflict(conflict, terminal)
         image_url = f"{self._desk.callback_base}/upay/qrcode?content={quote(order.qr_code, safe='')}"
-        return await self._noted(order, replies.precreate_answer(order, image_url=image_url))
+        return await self._noted(terminal, order, replies.precreate_answer(order, image_url=image_url))
 
     async def _query(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
@@ -112,7 +112,7 @@ class UpayEdge:
             answer = await cancel(self._desk, ref)
         except RequestRefused as refusal:
             return await self._refusal(refusal, ref)
-        return await self._noted(answer.order, replies.cancel_answer(answer))
+        return await self._noted(terminal, answer.order, replies.cancel_answer(answer))
 
     async def _refund(self, claim: Claim, body: bytes) -> Answer:
         terminal, _ = await self._terminal(claim, body)
@@ -121,7 +121,7 @@ class UpayEdge:
             answer = await refund(self._desk, request)
         except RequestRefused as refusal:
             return await self._refusal(refusal, request.ref)
-        return await self._noted(answer.order, replies.refund_answer(answer))
+        return await self._noted(terminal, answer.order, replies.refund_answer(answer))
 
     async def _activate(self, claim: Claim, body: bytes) -> Answer:
         vendor = await self._vendor(claim, body)
@@ -216,7 +216,7 @@ class UpayEdge:
             key = OrderKey(terminal.bucket, terminal.merchant_sn, conflict.sn)
             order = await self._desk.store.order(key)
         answer = replies.refusal_answer(conflict.error_code, conflict.text, order)
-        return await self._noted(order, answer) if order is not None else answer
+        return await self._noted(terminal, order, answer) if order is not None else answer
 
     async def _refusal(self, refusal: RequestRefused, ref: OrderRef) -> Answer:
         """FAIL with the order it is about, when there is one (§2)."""
@@ -224,15 +224,15 @@ class UpayEdge:
         if not isinstance(refusal, OrderNotFound):
             order = await find(self._desk, ref, trade_no_too=True)
         answer = replies.refusal_answer(refusal.error_code, refusal.text, order)
-        return await self._noted(order, answer) if order is not None else answer
+        return await self._noted(ref.terminal, order, answer) if order is not None else answer
 
-    async def _noted(self, order: Order, answer: Answer) -> Answer:
+    async def _noted(self, terminal: Terminal, order: Order, answer: Answer) -> Answer:
         """Keep in the order's history what we answered (promise M11).
 
         A plain success is not written again: it is what the last recorded fact of the same call says.
         """
         if answer.outcome not in replies.PLAIN:
-            who = f"terminal {order.terminal_sn}"
+            who = f"terminal {terminal.terminal_sn}"
             told = event(self._desk, order, who=who, what="call.answered", text=answer.outcome)
             await self._desk.store.add_events((told,))
         return answer
