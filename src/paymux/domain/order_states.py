@@ -79,7 +79,7 @@ REFUND_INPROGRESS  !             !             !             !            !
 REFUND_ERROR       !             !             !             !            !
 CANCELED           .             .             .             !            !
 CANCEL_INPROGRESS  CANCELED      PAID          CANCEL_ERROR  !            .
-CANCEL_ERROR       CANCELED      .             .             PAID         CANCEL_INPROGRESS
+CANCEL_ERROR       CANCELED      PAID          .             PAID         CANCEL_INPROGRESS
 """
 
 _REFUNDS = """

@@ -75,7 +75,7 @@ def _operation(desk: Desk, order: Order, undo: Transaction) -> Operation:
         return Reverse(out_trade_no=order.sn)
     if undo.undo_by == UndoBy.CLOSE:
         return Close(out_trade_no=order.sn)
-    if undo.status is TransactionStatus.IN_PROG:
+    if undo.status is not TransactionStatus.CREATED:  # accepted, or past its budget: ask before sending again
         return RefundQuery(out_trade_no=order.sn, refund_no=undo.tsn, amount=undo.amount)
     return _refund(desk, order, undo)
 
