@@ -16,7 +16,7 @@ class Fact(StrEnum):
     TOOK_LATE = "TOOK_LATE"
     """The wallet took the money of an order that is being undone or has been undone."""
     REFUSED = "REFUSED"
-    """The wallet definitely took nothing, or closed the trade."""
+    """The wallet definitely took nothing, or closed the trade (as Alipay does after a full refund)."""
     SILENT = "SILENT"
     """No definite answer. Silence is not an answer: recovery will ask again."""
     GIVE_UP = "GIVE_UP"
@@ -58,10 +58,10 @@ CREATED            PAID  .          PAY_CANCELED  .       .
 PAID               .     !          !             .       !
 PAY_CANCELED       !     .          .             .       !
 PAY_ERROR          !     .          PAY_CANCELED  .       !
-REFUNDED           .     !          !             .       !
+REFUNDED           .     !          .             .       !
 PARTIAL_REFUNDED   .     !          !             .       !
-REFUND_INPROGRESS  .     !          !             .       !
-REFUND_ERROR       .     !          !             .       !
+REFUND_INPROGRESS  .     !          .             .       !
+REFUND_ERROR       .     !          .             .       !
 CANCELED           !     .          .             .       !
 CANCEL_INPROGRESS  !     .          CANCELED      .       !
 CANCEL_ERROR       !     .          CANCELED      .       !

@@ -4,7 +4,7 @@ Nothing here knows more than the flows: a due row names an order, and the same s
 take next is taken for it. Expired QR orders come by here too: their deadline is an order's deadline.
 """
 
-from paymux.channels.contract import Query
+from paymux.channels.contract import Query, Reverse
 from paymux.domain import judge
 from paymux.domain.order import UNDONE, Order, OrderKey, Transaction, TransactionKind, UndoBy
 from paymux.domain.outcome import GaveBack, Misconfigured, Outcome, Refused, Unknown
@@ -16,6 +16,7 @@ from paymux.flows.learn import ask
 from paymux.flows.pursue import step
 from paymux.flows.record import about_tsn, record
 from paymux.flows.refund import check_refused, refund_step
+from paymux.flows.undo import undo_by
 from paymux.storage.contract import Due, DueKind
 from paymux.workers.bulkhead import Bulkhead
 
@@ -60,6 +61,8 @@ async def _watch(desk: Desk, order: Order, movement: Transaction | None) -> int:
             return 0
         since_ms = order.finish_ms
         _, outcome = await ask(desk, order)
+        if not _is_answer(outcome) and await undo_by(desk, order) is UndoBy.REVERSE:
+            outcome = await _reverse_again(desk, order)
     else:
         since_ms = movement.finish_ms
         outcome = await _look_at(desk, order, movement)
@@ -68,6 +71,13 @@ async def _watch(desk: Desk, order: Order, movement: Transaction | None) -> int:
         return now_ms + slow_gap_ms(desk.limits, since_ms, now_ms)
     looks_ms = _looks_ms(desk, since_ms)
     return next((at_ms for at_ms in looks_ms if at_ms > now_ms), 0)
+
+
+async def _reverse_again(desk: Desk, order: Order) -> Outcome:
+    """The wallet will not tell: a reversal may be repeated at any time, and its "done" is an answer, too."""
+    said = await call(desk, order, Reverse(out_trade_no=order.sn))
+    await desk.store.add_events((said.event,))
+    return said.outcome
 
 
 async def _look_at(desk: Desk, order: Order, movement: Transaction) -> Outcome:
