@@ -55,7 +55,7 @@ clean: ## remove what make made; data stays
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "paymux needs Python 3.11 or newer. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "making .venv (once)"
+	@echo "making .venv (once)" >&2
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
@@ -82,7 +82,7 @@ clean: ## remove what make made; data stays
 
 # One environment per SDK: they were written by others and want other versions than we do.
 .tools/%/.made: tests/sdk/python/%.lock | .venv/.made
-	@echo "making .tools/$* (once)"
+	@echo "making .tools/$* (once)" >&2
 	@$(BIN)/python -m venv .tools/$*
 	@.tools/$*/bin/python $(PIP_INSTALL) --require-hashes -r $<
 	@touch $@
