@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,6 @@ class Gateway:
         self._place = hold_port()
         self._child: Child | None = None
         self._commands = 0
-        self._born_s = 0
 
     @property
     def url(self) -> str:
@@ -85,13 +83,8 @@ class Gateway:
         return self._child
 
     async def start(self, *, crash_at: str = "") -> None:
-        """Begin a process and wait until it answers.
-
-        Numbers begin in the second after a process's birth, so two of them are not born in the same one.
-        """
-        await until(lambda: int(time.time()) > self._born_s, within_s=2, what="another second")
+        """Begin a process and wait until it answers."""
         await self.spawn(crash_at=crash_at).said("gateway.ready")
-        self._born_s = int(time.time())
 
     def kill(self) -> None:
         """Pull the plug: SIGKILL."""

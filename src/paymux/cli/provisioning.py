@@ -25,6 +25,8 @@ PRODUCTION_URLS = {
     "wechat": "https://api.mch.weixin.qq.com",
 }
 """What base_url is when a channel_account names none: the wallets' own addresses."""
+CONTRACT_KEYS = ("app_id", "mch_id", "seller_id", "sub_mch_id")
+"""Who we are to the wallet; keys and certificates may be renewed, these may not."""
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ async def provision(
     vendors = tuple(Vendor(**entry.values) for entry in entries if entry.table == "vendor")
     codes = tuple(desk.code(entry) for entry in entries if entry.table == "activation_code")
     terminals = [await desk.terminal(entry) for entry in entries if entry.table == "terminal"]
-    accounts = tuple(desk.account(entry) for entry in entries if entry.table == "channel_account")
+    accounts = [await desk.same_contract(entry) for entry in entries if entry.table == "channel_account"]
     merchants, stores = tuple(desk.new_merchants.values()), tuple(desk.new_stores.values())
     counts = [
         _count("vendor", [(one, await memory.vendor(one.vendor_sn)) for one in vendors]),
@@ -69,7 +71,7 @@ async def provision(
         codes=codes,
         # a running gateway may be changing keys: what has not changed is not written over
         terminals=tuple(terminal for terminal, before in terminals if terminal != before),
-        accounts=accounts,
+        accounts=tuple(accounts),
     )
     return counts
 
@@ -140,6 +142,19 @@ class _Desk:
             self.notes.append(f"{given.terminal_sn} keeps its present key (--reset-keys gives it the file's)")
         kept = replace(given, active=known.active, current_key=known.current_key, last_key=known.last_key)
         return kept, known
+
+    async def same_contract(self, entry: Entry) -> Account:
+        """The account, with the contract it had: the wallet looks for orders under it.
+
+        Were it another one, open orders would be asked about where nobody knows them.
+        """
+        account = self.account(entry)
+        before = await _account_before(self._memory, account)
+        for key in CONTRACT_KEYS:
+            old = before.credentials.get(key) if before else None
+            if old and old != account.credentials.get(key):
+                raise entry.wrong(key, f"is {old} for this account: give a new contract a new account name")
+        return account
 
     def account(self, entry: Entry) -> Account:
         """A channel account whose credentials the channel itself has read."""

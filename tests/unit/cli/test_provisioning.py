@@ -315,3 +315,18 @@ def test_a_terminal_does_not_move_to_another_merchant(folder: Path) -> None:
             await put(memory, folder, moved)
 
     in_memory(work)
+
+
+def test_an_account_keeps_its_contract(folder: Path) -> None:
+    """Open orders are asked about under it: keys may be renewed, who we are to the wallet may not."""
+
+    async def work(memory: Memory) -> None:
+        await put(memory, folder)
+        renewed = FILE.replace("0123456789abcdef0123456789abcdef", "f" * 32)
+        await put(memory, folder, renewed)
+        (account,) = [one for one in await memory.accounts("M1") if one.name == "wx"]
+        assert account.credentials["api_key"] == "f" * 32
+        with pytest.raises(ConfigurationBroken, match=r"mch_id is 1900000109 .* a new account name"):
+            await put(memory, folder, renewed.replace("1900000109", "1900000110"))
+
+    in_memory(work)
