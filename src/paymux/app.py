@@ -115,7 +115,9 @@ def alone(database: Path) -> Iterator[None]:
 
     Raises `ConfigurationBroken` when another gateway is at work on it; command-line tools may share it.
     """
-    with database.with_name(database.name + ".serving").open("w") as file:
+    place = database.with_name(database.name + ".serving")
+    place.touch(mode=0o600)
+    with place.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

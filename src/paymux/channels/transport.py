@@ -211,7 +211,9 @@ async def _exchange(
 
 @functools.cache
 def _timeout(timeout_s: int) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
+    # Shorter than the whole, so that who never got a connection is known to have sent nothing.
+    connect_s = max(1, min(_CONNECT_TIMEOUT_S, timeout_s - 1))
+    return aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
 
 
 async def _bounded(reply: aiohttp.ClientResponse) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import IO, Any
 
 import click
 
@@ -22,9 +23,9 @@ class Complaint(click.ClickException):
 
     exit_code = 2
 
-    def format_message(self) -> str:
-        """The message as the error carries it."""
-        return f"paymux: {self.message}"
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message as the error carries it."""
+        click.echo(f"paymux: {self.message}", file=file, err=file is None)
 
 
 _INTERRUPTED = 130

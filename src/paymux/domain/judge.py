@@ -149,7 +149,7 @@ def sale_stands(order: Order, undo: Transaction | None, now_ms: int) -> Verdict 
     if undo is None:
         return None
     said = Refused(error_code="TRADE_HAS_SUCCESS", text="人工确认已支付")
-    return _stands(order, undo, status, now_ms, said)
+    return replace(_stands(order, undo, status, now_ms, said), what="sale.stands", alarm=False)
 
 
 def _stands(order: Order, undo: Transaction, status: OrderStatus, now_ms: int, said: Refused) -> Verdict:

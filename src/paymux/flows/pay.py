@@ -67,6 +67,8 @@ async def send_start(desk: Desk, order: Order, operation: Pay) -> Said | None:
             await desk.clock.sleep(1000)
         if (number or _stood_still(desk, order)) and not await may_start(desk, order):
             return said
+        if said is not None:
+            await desk.store.add_events((said.event,))
         said = await call(desk, order, operation)
         if not isinstance(said.outcome, Unknown) or said.outcome.sent:
             return said

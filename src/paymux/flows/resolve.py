@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from paymux.domain import judge, refund_judge
 from paymux.domain.errors import StateForbids
-from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus
+from paymux.domain.order import Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.outcome import GaveBack, Refused
 from paymux.domain.verdict import Verdict
 from paymux.flows.desk import Desk
@@ -41,6 +41,10 @@ async def end_refund(
     if refund.status is not TransactionStatus.REFUND_ERROR or refund.error_code:
         raise StateForbids(
             "UPAY_REFUND_INVALID_ORDER_STATE", f"refund {refund.tsn} is {refund.status}, not unclear"
+        )
+    if refund.kind is TransactionKind.LATE_REFUND and not done:
+        raise StateForbids(
+            "FAIL", "this money came after the sale was undone: it goes back, and attempts go on"
         )
 
     def ended(now: Order, found: Transaction | None, now_ms: int) -> Verdict | None:
