@@ -33,19 +33,24 @@ class CallerGone(Exception):
     """The caller hung up before his request was complete: nobody is there to be answered."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, bytes_max: int) -> bytes:
-    """Return the whole body; raises `BodyTooLarge`, `BodyIncomplete`, `CallerGone`."""
+async def read_body(
+    scope: Scope, receive: Receive, *, bytes_max: int, loop: asyncio.AbstractEventLoop
+) -> bytes:
+    """Return the whole body; raises `BodyTooLarge`, `BodyIncomplete`, `CallerGone`.
+
+    `loop` is the running one: to ask for it costs a system call, and every call would ask thrice.
+    """
     announced = _announced(scope)
     if announced > bytes_max and (announced > DISCARDED_BYTES_MAX or header(scope, b"expect")):
         raise BodyTooLarge  # nothing was sent yet, or more than we would ever throw away
     try:
-        return await _within(WAIT_S, _read(receive, bytes_max))
+        return await _within(WAIT_S, _read(receive, bytes_max), loop)
     except BodyEndedTooLarge:
         raise BodyTooLarge from None
     except BodyTooLarge:
         # Who is hung up on while he sends never sees our answer: the rest is read, and thrown away.
         with suppress(BodyIncomplete, CallerGone):
-            await _within(DISCARD_WAIT_S, _discard(receive))
+            await _within(DISCARD_WAIT_S, _discard(receive), loop)
         raise
 
 
@@ -57,19 +62,21 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-async def _within(wait_s: int, reading: Coroutine[Any, Any, Result]) -> Result:
+async def _within(
+    wait_s: int, reading: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop
+) -> Result:
     """Await `reading`, but not for ever; raises `BodyIncomplete`.
 
     asyncio.timeout does the same at four times the cost, and this is paid by every call.
     """
-    task, late = asyncio.current_task(), False
+    task, late = asyncio.current_task(loop), False
 
     def give_up() -> None:
         nonlocal late
         if task is not None:
             late = task.cancel()
 
-    timer = asyncio.get_running_loop().call_later(wait_s, give_up)
+    timer = loop.call_later(wait_s, give_up)
     try:
         return await reading
     except asyncio.CancelledError:

@@ -5,6 +5,8 @@ verified by the channel, not here. Without the channel's thanks it calls again, 
 anything went wrong.
 """
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -45,7 +47,9 @@ async def _called(desk: Desk, request: Request) -> Response:
 
 
 async def _raw(desk: Desk, request: Request) -> Callback:
-    body = await read_body(request.scope, request.receive, bytes_max=desk.limits.body_bytes_max)
+    loop = asyncio.get_running_loop()
+    bytes_max = desk.limits.body_bytes_max
+    body = await read_body(request.scope, request.receive, bytes_max=bytes_max, loop=loop)
     return Callback(
         method=request.method,
         query=request.scope["query_string"].decode("latin-1"),

@@ -43,6 +43,7 @@ class Dispatcher:
         self._edge = edge
         self._rest = rest
         self._metrics = metrics
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._calls = {path.lower(): call for path, call in edge.calls.items()} | edge.calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,11 +77,17 @@ class Dispatcher:
         if scope["method"] != "POST":
             raise _Unread(f"{call.name}请使用POST方式请求")
         try:
-            return await read_body(scope, receive, bytes_max=call.bytes_max)
+            return await read_body(scope, receive, bytes_max=call.bytes_max, loop=self._running_loop())
         except BodyTooLarge:
             raise _Unread(f"请求体长度不超过{call.bytes_max}字节") from None
         except BodyIncomplete:
             raise _Unread("请求体不完整") from None
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
 
 
 class _Unread(Exception):
