@@ -189,3 +189,34 @@ def test_a_stuck_cancel_by_refund_ends(wallet: str) -> None:
         await town.assert_books_agree()
 
     in_town(story)
+
+
+def test_a_cancel_wechat_gave_up_is_carried_out_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refund WeChat had closed goes through later: the order that stood is CANCELED, loudly."""
+    plain = wechat_trades.WechatTrades._refund_row
+    closed = True
+
+    def ended(self: wechat_trades.WechatTrades, *args: object) -> dict[str, str]:
+        row = plain(self, *args)  # type: ignore[arg-type]  # whatever it is called with
+        if not closed:
+            return row
+        return {
+            name: "REFUNDCLOSE" if name.startswith("refund_status") else value for name, value in row.items()
+        }
+
+    monkeypatch.setattr(wechat_trades.WechatTrades, "_refund_row", ended)
+
+    async def story(town: Town) -> None:
+        nonlocal closed
+        order = await town.rest(await town.precreate("wechat", "00"))
+        await town.cancel(order)
+        order = await town.rest(order)
+        assert order.status is OrderStatus.PAID
+        closed = False
+        await asyncio.sleep(4_000)
+        order = await town.now(order)
+        assert (order.status, order.paid, order.refunded) == (OrderStatus.CANCELED, 100, 100)
+        assert "undo.done_after_all" in [alarm["event"] for alarm in town.alarms]
+        await town.assert_books_agree()
+
+    in_town(story)

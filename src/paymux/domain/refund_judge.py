@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from paymux.domain.order import UNDONE, Order, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction, Fact, next_status
 from paymux.domain.outcome import GaveBack, Refused, Took
-from paymux.domain.verdict import OPEN_REFUND, Verdict, bump, movement
+from paymux.domain.verdict import OPEN_REFUND, Verdict, bump, is_refused, movement
 
 
 def refund_asked(
@@ -80,7 +80,7 @@ def refund_done(order: Order, refund: Transaction, now_ms: int, said: GaveBack) 
     """The amount is back with the buyer."""
     if refund.status is TransactionStatus.SUCCESS or refund.status is TransactionStatus.FAIL_CANCELED:
         return None
-    after_all = refund.status is TransactionStatus.REFUND_ERROR and bool(refund.error_code)
+    after_all = is_refused(refund)
     if after_all:
         order = _reserved_again(order, refund)
     emptied = replace(

@@ -6,7 +6,8 @@ Sources: upay-v2.md §7.1, §7.2, §13 no. 8 and 20.
 from datetime import datetime, timedelta, timezone, tzinfo
 
 from paymux.domain.errors import RefundRequestConflict, RefundTooLarge, StateForbids
-from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus
+from paymux.domain.order import Order, OrderStatus, Transaction
+from paymux.domain.verdict import is_refused
 
 _REFUNDABLE = frozenset({OrderStatus.PAID, OrderStatus.PARTIAL_REFUNDED, OrderStatus.REFUND_INPROGRESS})
 _CANCELABLE = frozenset(
@@ -28,7 +29,7 @@ def is_repeat(refund: Transaction, amount: int) -> bool:
     """
     if refund.amount != amount:
         raise RefundRequestConflict
-    return not (refund.status is TransactionStatus.REFUND_ERROR and refund.error_code)
+    return not is_refused(refund)
 
 
 def check_refund(order: Order, amount: int) -> None:

@@ -35,6 +35,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     watch: str = ""
 
 
+def is_refused(refund: Transaction) -> bool:
+    """Whether a refund ended with a no, its reservation given up; without a code it is only stuck."""
+    return refund.status is TransactionStatus.REFUND_ERROR and bool(refund.error_code)
+
+
+def is_unfinished(refund: Transaction) -> bool:
+    """Whether a refund still has its amount reserved: under way, or stuck and tried slowly."""
+    stuck = refund.status is TransactionStatus.REFUND_ERROR and not refund.error_code
+    return refund.status in OPEN_REFUND or stuck
+
+
 def bump(order: Order) -> Order:
     """The order's next version."""
     return replace(order, version=order.version + 1)

@@ -10,12 +10,12 @@ from paymux.domain import refund_judge
 from paymux.domain.errors import PaywayNotServed
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind
 from paymux.domain.outcome import GaveBack, Took
-from paymux.domain.verdict import UNSETTLED, Verdict
+from paymux.domain.verdict import UNSETTLED, Verdict, is_refused
 from paymux.flows.call import Said, describe
 from paymux.flows.desk import Desk
 from paymux.flows.learn import ask, learn
 from paymux.flows.record import about_tsn, event, record
-from paymux.flows.refund import check_refused, is_refused, refund_step
+from paymux.flows.refund import check_refused, refund_step
 from paymux.storage.contract import Event
 
 _NOBODY = Ack(status=404, content_type="text/plain", body=b"unknown")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from paymux.domain.errors import OrderNotFound
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction
-from paymux.domain.verdict import OPEN_REFUND, UNSETTLED, Verdict
+from paymux.domain.verdict import UNSETTLED, Verdict, is_unfinished
 from paymux.flows.desk import Desk
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
@@ -121,14 +121,9 @@ def _work(before: Order, verdict: Verdict, *, look_ms: int) -> tuple[list[Due], 
             continue
         if movement.status is TransactionStatus.CREATED:
             due.append(_due(order, DueKind.REFUND, movement.tsn, look_ms))
-        elif movement.status not in OPEN_REFUND and not _stuck(movement):
+        elif not is_unfinished(movement):
             done.append((movement.tsn, DueKind.REFUND))
     return due, done
-
-
-def _stuck(refund: Transaction) -> bool:
-    """Past its budget but not refused: its slow attempts go on."""
-    return refund.status is TransactionStatus.REFUND_ERROR and not refund.error_code
 
 
 def _watch(desk: Desk, verdict: Verdict, now_ms: int) -> list[Due]:

@@ -13,7 +13,7 @@ from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, T
 from paymux.domain.outcome import GaveBack, InProgress, Misconfigured, Outcome, Refused, Unknown
 from paymux.domain.refund_rules import check_refund, is_repeat
 from paymux.domain.requests import OrderAnswer, RefundRequest
-from paymux.domain.verdict import OPEN_REFUND, Verdict
+from paymux.domain.verdict import OPEN_REFUND, Verdict, is_unfinished
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
 from paymux.flows.doubt import is_definite, keep_doubt
@@ -71,21 +71,14 @@ async def check_refused(desk: Desk, order: Order, refund: Transaction) -> Outcom
     query = RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
     asked = await call(desk, order, query)
     if isinstance(asked.outcome, GaveBack):
-        verdict = _verdict(asked.outcome)
-        if verdict is not None:
-            await record(desk, order, verdict, about=about_tsn(desk, refund.tsn), heard=asked.event)
-            return asked.outcome
-    await desk.store.add_events((asked.event,))
+        await _book(desk, order, refund, asked)
+    else:
+        await desk.store.add_events((asked.event,))
     return asked.outcome
 
 
-def is_refused(refund: Transaction) -> bool:
-    """Whether it ended with a no, its reservation given up."""
-    return refund.status is TransactionStatus.REFUND_ERROR and bool(refund.error_code)
-
-
 async def _step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
-    if not _unfinished(refund):
+    if not is_unfinished(refund):
         return RefundProgress(order=order, refund=refund)
     said = await call(desk, order, _operation(desk, order, refund))
     if isinstance(said.outcome, Unknown) and said.outcome.not_found:
@@ -95,7 +88,7 @@ async def _step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -
     order = await _conclude(desk, order, refund, said, first=first)
     desk.crash("refund.after_record")
     refund = await _reread(desk, order, refund.tsn)
-    if not _unfinished(refund):
+    if not is_unfinished(refund):
         return RefundProgress(order=order, refund=refund)
     return await _later(desk, order, refund, said.outcome)
 
@@ -137,11 +130,6 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
     if progress.look_ms:
         await leave_to_recovery(desk, key, DueKind.REFUND, tsn, look_ms=progress.look_ms)
     return OrderAnswer(order=progress.order, transaction=progress.refund)
-
-
-def _unfinished(refund: Transaction) -> bool:
-    stuck = refund.status is TransactionStatus.REFUND_ERROR and not is_refused(refund)
-    return refund.status in OPEN_REFUND or stuck
 
 
 def _operation(desk: Desk, order: Order, refund: Transaction) -> Operation:

@@ -4,7 +4,7 @@ Nothing here knows more than the flows: a due row names an order, and the same s
 take next is taken for it. Expired QR orders come by here too: their deadline is an order's deadline.
 """
 
-from paymux.channels.contract import Query, Reverse
+from paymux.channels.contract import Query, RefundQuery, Reverse
 from paymux.domain import judge
 from paymux.domain.order import UNDONE, Order, OrderKey, Transaction, TransactionKind, UndoBy
 from paymux.domain.outcome import GaveBack, Misconfigured, Outcome, Refused, Unknown
@@ -82,18 +82,21 @@ async def _reverse_again(desk: Desk, order: Order) -> Outcome:
 
 async def _look_at(desk: Desk, order: Order, movement: Transaction) -> Outcome:
     """Ask about a movement we called refused though a request for it had been lost."""
-    if (
-        movement.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}
-        or movement.undo_by == UndoBy.REFUND
-    ):
+    if movement.kind in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
         return await check_refused(desk, order, movement)
     return await _look_at_undo(desk, order, movement)
 
 
 async def _look_at_undo(desk: Desk, order: Order, undo: Transaction) -> Outcome:
-    """A refused cancel of an order that stands: closed at the wallet, it was carried out after all."""
-    said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
-    if not isinstance(said.outcome, Refused):
+    """Ask whether a refused cancel of an order that stands was carried out after all."""
+    if undo.undo_by == UndoBy.REFUND:
+        query = RefundQuery(out_trade_no=order.sn, refund_no=undo.tsn, amount=undo.amount)
+        said = await call(desk, order, query)
+        carried_out = isinstance(said.outcome, GaveBack)
+    else:
+        said = await call(desk, order, Query(out_trade_no=order.sn, amount=order.total))
+        carried_out = isinstance(said.outcome, Refused)
+    if not carried_out:
         await desk.store.add_events((said.event,))
         return said.outcome
 
