@@ -157,6 +157,7 @@ def _notifications(desk: Desk, verdict: Verdict, now_ms: int) -> tuple[Notificat
         url=order.notify_url,
         body=desk.notification_body(order, movement),
         ctime_ms=now_ms,
+        order_version=order.version,
     )
     return (note,)
 

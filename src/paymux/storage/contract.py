@@ -66,7 +66,10 @@ class NotificationStatus(StrEnum):
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to a merchant's server, the body exactly as it is signed and sent."""
+    """One message to a merchant's server, the body exactly as it is signed and sent.
+
+    `order_version` is the order's when it was written: that, not a clock, tells which message comes first.
+    """
 
     bucket: int
     merchant_id: str
@@ -79,6 +82,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     last_ms: int = 0
     last_answer: str = ""
+    order_version: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +165,7 @@ class Store(Protocol):
         """One notification."""
 
     async def notifications(self, key: OrderKey) -> list[Notification]:
-        """All notifications about an order, oldest first."""
+        """All notifications about an order, in the order of the versions they tell about."""
 
     async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
         """Store an attempt's result; `next_ms` None ends its due row, else the row runs again then."""

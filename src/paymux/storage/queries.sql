@@ -126,18 +126,17 @@ SET run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms
 -- The work is settled.
 DELETE FROM due WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?;
 
--- name: due_waiting
--- Is there anything to claim? Spares a write when there is not.
-SELECT 1 FROM due WHERE run_at_ms <= ? AND lease_until_ms <= ? AND kind IN (?, ?, ?, ?) LIMIT 1;
+-- name: due_ready
+-- What may be claimed of one kind, oldest first. The index serves the order, so a long queue costs no sorting.
+SELECT {due_columns} FROM due WHERE kind = ? AND run_at_ms <= ? AND lease_until_ms <= ?
+ORDER BY run_at_ms, ref LIMIT ?;
 
 -- name: claim_due
--- Take a lease on what is due of up to four kinds. The lease is compared in the outer WHERE again: without it, PostgreSQL hands
--- the same row to two claimants.
+-- Take a lease on one row by its key. Guarded by the lease, and by what was read: another claimant may have
+-- been here meanwhile, and perhaps given the row back already.
 UPDATE due SET lease_until_ms = ?, attempts = attempts + 1
-WHERE lease_until_ms <= ? AND (bucket, merchant_id, ref, kind) IN (
-    SELECT bucket, merchant_id, ref, kind FROM due
-    WHERE run_at_ms <= ? AND lease_until_ms <= ? AND kind IN (?, ?, ?, ?) ORDER BY run_at_ms LIMIT ?)
-RETURNING {due_columns};
+WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?
+    AND lease_until_ms <= ? AND attempts = ? AND run_at_ms = ?;
 
 -- name: put_off
 -- Give work back for later; guarded by attempts, and for a claim by its time too: a row that was put anew
@@ -160,11 +159,12 @@ SELECT {due_columns} FROM due WHERE bucket = ? AND merchant_id = ? AND sn = ? OR
 
 -- part: notification_columns
 -- A notification in the order of its record's fields.
-bucket, merchant_id, sn, notification_id, url, body, status, ctime_ms, attempts, last_ms, last_answer
+bucket, merchant_id, sn, notification_id, url, body, status, ctime_ms, attempts, last_ms, last_answer,
+order_version
 
 -- name: add_notification
 -- A message to send; its due row is put in the same commit.
-INSERT INTO notifications ({notification_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO notifications ({notification_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: save_delivery
 -- What became of an attempt; the message itself never changes.
@@ -176,9 +176,9 @@ WHERE bucket = ? AND merchant_id = ? AND notification_id = ?;
 SELECT {notification_columns} FROM notifications WHERE bucket = ? AND merchant_id = ? AND notification_id = ?;
 
 -- name: notifications_of_order
--- All messages about an order, oldest first.
+-- All messages about an order in the order of what they tell, whichever clock each was stamped by.
 SELECT {notification_columns} FROM notifications WHERE bucket = ? AND merchant_id = ? AND sn = ?
-ORDER BY ctime_ms, notification_id;
+ORDER BY order_version, ctime_ms, notification_id;
 
 -- ------------------------------------------------------------------ people
 

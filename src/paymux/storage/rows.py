@@ -247,11 +247,6 @@ def due_key_row(due: Due) -> Row:
     return (due.bucket, due.merchant_id, due.ref, due.kind.value)
 
 
-def kinds_row(kinds: tuple[DueKind, ...]) -> Row:
-    """As many parameters as there are kinds, "" for those not wanted."""
-    return tuple(kind.value if kind in kinds else "" for kind in DueKind)
-
-
 def due_of(row: Row) -> Due:
     """Read {due_columns}."""
     return Due(
@@ -279,6 +274,7 @@ def notification_row(note: Notification) -> Row:
         note.attempts,
         note.last_ms,
         note.last_answer,
+        note.order_version,
     )
 
 
@@ -296,6 +292,7 @@ def notification_of(row: Row) -> Notification:
         attempts=row[8],
         last_ms=row[9],
         last_answer=row[10],
+        order_version=row[11],
     )
 
 

@@ -172,6 +172,7 @@ CREATE TABLE notifications (
     attempts            INTEGER NOT NULL,
     last_ms             BIGINT  NOT NULL,
     last_answer         TEXT    NOT NULL,
+    order_version       BIGINT  NOT NULL DEFAULT 0,  -- of the order, when it was written: the order of telling
     PRIMARY KEY (bucket, merchant_id, notification_id),
     FOREIGN KEY (bucket, merchant_id, sn) REFERENCES orders (bucket, merchant_id, sn)
 );

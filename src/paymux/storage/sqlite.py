@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
 from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction
 from paymux.domain.people import Account, ActivationCode, Merchant, Terminal, Vendor
@@ -148,12 +150,15 @@ class SqliteStore:
         self, *, now_ms: int, lease_ms: int, limit: int, kinds: tuple[DueKind, ...]
     ) -> list[Due]:
         """Claim what is due of these kinds, oldest first."""
-        wanted = rows.kinds_row(kinds)
-        if not self._all("due_waiting", (now_ms, now_ms, *wanted)):
+        ready = [
+            rows.due_of(row)
+            for kind in kinds
+            for row in self._all("due_ready", (kind.value, now_ms, now_ms, limit))
+        ]
+        if not ready:
             return []
-        parameters = (now_ms + lease_ms, now_ms, now_ms, now_ms, *wanted, limit)
-        found = await self._commits.submit(_rows_of, "claim_due", parameters)
-        return sorted(map(rows.due_of, found), key=lambda due: (due.run_at_ms, due.ref, due.kind))
+        ready.sort(key=lambda due: (due.run_at_ms, due.ref, due.kind))
+        return await self._commits.submit(_claim, ready[:limit], now_ms, now_ms + lease_ms)
 
     async def put_off(self, due: Due, *, run_at_ms: int) -> None:
         """Give a claimed row back for later."""
@@ -176,7 +181,7 @@ class SqliteStore:
         return self._first("notification_by_id", (bucket, merchant_id, notification_id), rows.notification_of)
 
     async def notifications(self, key: OrderKey) -> list[Notification]:
-        """All notifications about an order, oldest first."""
+        """All notifications about an order, in the order of the versions they tell about."""
         return [rows.notification_of(row) for row in self._all("notifications_of_order", rows.key_row(key))]
 
     async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
@@ -415,6 +420,16 @@ def _takes_effect(cursor: sqlite3.Cursor, query: str, parameters: Row) -> bool:
 
 def _rows_of(cursor: sqlite3.Cursor, query: str, parameters: Row) -> list[Row]:
     return cursor.execute(SQL[query], parameters).fetchall()
+
+
+def _claim(cursor: sqlite3.Cursor, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
+    """Take each by its own key: one statement for all would walk through everything due in their buckets."""
+    claimed = []
+    for due in ready:
+        guard = (now_ms, due.attempts, due.run_at_ms)
+        if _takes_effect(cursor, "claim_due", (lease_until_ms, *rows.due_key_row(due), *guard)):
+            claimed.append(replace(due, attempts=due.attempts + 1))
+    return claimed
 
 
 def _save_delivery(cursor: sqlite3.Cursor, note: Notification, next_ms: int | None) -> None:

@@ -201,6 +201,19 @@ def test_a_delivery_is_saved_with_its_next_time(engine: Engine) -> None:
     engine.run(story)
 
 
+def test_messages_come_in_the_order_of_what_they_tell(engine: Engine) -> None:
+    """A gateway whose clock is behind wrote the newer message: it is told second all the same."""
+    order = an_order()
+
+    async def story(store: Store) -> None:
+        first = replace(a_notification(order, "n2"), ctime_ms=NOW_MS + 900, order_version=2)
+        second = replace(a_notification(order, "n1"), ctime_ms=NOW_MS, order_version=3)
+        await store.save(Change(order=order, notifications=(second, first)))
+        assert await store.notifications(order.key) == [first, second]
+
+    engine.run(story)
+
+
 def test_a_delivery_of_nothing_makes_no_work(engine: Engine) -> None:
     """A notification nobody stored cannot be delivered."""
     order = an_order()
