@@ -1,12 +1,14 @@
 """An event loop whose time jumps: whenever nobody can run, the clock moves to the next timer.
 
-No thread may take part (nothing would wake the loop), so stores run inline. Virtual time starts near zero,
-because big floats lose small steps; the clock adds an epoch for people.
+No thread and no socket may take part (nothing would wake the loop), so stores run inline. Timers of the same
+moment run in the order in which they were set, whatever the machine: the same story is the same every time.
+Virtual time starts near zero, because big floats lose small steps; the clock adds an epoch for people.
 """
 
 import asyncio
-import selectors
-from collections.abc import Coroutine
+import heapq
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 EPOCH_MS = 1_790_000_000_000
@@ -19,34 +21,63 @@ class DeadlockedError(AssertionError):
     """Nobody can run and no timer is set: somebody waits for ever."""
 
 
-class _JumpingSelector(selectors.SelectSelector):
-    """Never sleeps: what the loop would have waited is added to its time."""
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop on virtual time: the ready queue and the timers of asyncio, without its waiting."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_s = 1.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Report what is ready; else jump ahead by the time the loop wanted to wait."""
-        ready = super().select(0)
-        if ready:
-            return ready
-        if timeout is None:
-            raise DeadlockedError
-        self.now_s += max(timeout, 0)
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop on virtual time."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        self._now_s = 1.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._set = 0
 
     def time(self) -> float:
         """Virtual seconds."""
-        return self._jumping.now_s
+        return self._now_s
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer; at equal times the one set first runs first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Let something run in the next round."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer from now on."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """Run what is ready; when nothing is, jump to the next timer."""
+        ready = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
+        if not ready:
+            self._jump(ready)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _jump(self, ready: Any) -> None:  # noqa: ANN401 - as above
+        timers = self._timers
+        while timers and not ready:
+            when, _, timer = heapq.heappop(timers)
+            if not timer.cancelled():
+                self._now_s = max(self._now_s, when)
+                ready.append(timer)
+        if not ready:
+            raise DeadlockedError
+        while timers and timers[0][0] <= self._now_s:
+            ready.append(heapq.heappop(timers)[2])
 
 
 class VirtualClock:
@@ -58,7 +89,7 @@ class VirtualClock:
 
     def now_ms(self) -> int:
         """Virtual milliseconds since 1970."""
-        return EPOCH_MS + round(self._loop.time() * 1000) + self.skew_ms
+        return EPOCH_MS + self.skew_ms + round(self._loop._now_s * 1000)
 
     async def sleep(self, wait_ms: int) -> None:
         """Wait in virtual time."""
