@@ -35,7 +35,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now_s
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer; at equal times the one set first runs first."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
@@ -44,7 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return timer
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """Let something run in the next round."""
         handle = asyncio.Handle(callback, args, self, context)
@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer from now on."""
         return self.call_at(self._now_s + delay, callback, *args, context=context)
