@@ -1,7 +1,7 @@
 """All a flow may touch. Everything arrives through the desk; nothing is imported as global state."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from paymux.domain.people import Account
 from paymux.kit.clock import Clock
 from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import Ids
-from paymux.storage.contract import Store
+from paymux.storage.contract import DueKind, Store
 
 NotificationBody = Callable[[Order, Transaction | None], str]
 
@@ -27,7 +27,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiting: dict[OrderKey, asyncio.Event] = {}
-        self._lanes: list[asyncio.Event] = []
+        self._lanes: dict[DueKind, asyncio.Event] = {}
         self.closing = False
 
     def close(self) -> None:
@@ -36,15 +36,16 @@ class Bell:
         for event in self._waiting.values():
             event.set()
 
-    def lane(self) -> asyncio.Event:
-        """A new event for a worker lane; set when there may be due work."""
+    def lane(self, kinds: Iterable[DueKind]) -> asyncio.Event:
+        """A new event for the worker lane of these kinds; set when there may be due work."""
         event = asyncio.Event()
-        self._lanes.append(event)
+        self._lanes |= dict.fromkeys(kinds, event)
         return event
 
-    def ring_work(self) -> None:
-        """Something is due now."""
-        for event in self._lanes:
+    def ring_work(self, kind: DueKind) -> None:
+        """Work of this kind is due now."""
+        event = self._lanes.get(kind)
+        if event is not None:
             event.set()
 
     def ring(self, key: OrderKey) -> None:

@@ -7,6 +7,7 @@ from paymux.domain.outcome import Misconfigured, Outcome, Refused, Took, Unknown
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
 from paymux.flows.record import record
+from paymux.storage.contract import DueKind
 
 
 async def ask(desk: Desk, order: Order) -> tuple[Order, Outcome]:
@@ -60,5 +61,5 @@ async def _late_success(desk: Desk, order: Order) -> Order:
     order = await record(
         desk, order, lambda now, _, ms: refund_judge.late_refund(now, ms, tsn=tsn, said=took)
     )
-    desk.bell.ring_work()
+    desk.bell.ring_work(DueKind.REFUND)
     return order

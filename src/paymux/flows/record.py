@@ -166,7 +166,7 @@ def _tell(desk: Desk, verdict: Verdict) -> None:
     order = verdict.order
     desk.bell.ring(order.key)
     if verdict.notify and order.notify_url:
-        desk.bell.ring_work()
+        desk.bell.ring_work(DueKind.NOTIFY)
     if verdict.alarm:
         desk.log.error(verdict.what, alarm=True, sn=order.sn, merchant=order.merchant_id, text=verdict.text)
 

@@ -13,7 +13,7 @@ from paymux.channels.contract import HttpResponse
 from paymux.channels.transport import AddressForbidden, NoReply, NotSent
 from paymux.domain.order import OrderKey
 from paymux.flows.desk import Desk, Turns
-from paymux.storage.contract import Due, Notification, NotificationStatus
+from paymux.storage.contract import Due, DueKind, Notification, NotificationStatus
 from paymux.workers.bulkhead import Bulkhead
 
 WRITTEN = -1
@@ -77,7 +77,7 @@ class Notifier:
         waiting = [one for one in later if one.status is NotificationStatus.WAITING]
         if waiting:
             await desk.store.save_delivery(waiting[0], next_ms=now_ms)
-            desk.bell.ring_work()
+            desk.bell.ring_work(DueKind.NOTIFY)
 
     async def _send(self, note: Notification) -> tuple[str, bool]:
         body = note.body.encode()

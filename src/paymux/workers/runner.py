@@ -60,7 +60,7 @@ class Lane:
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._free = asyncio.Event()
         self._stopping = False
-        self._bell = desk.bell.lane()
+        self._bell = desk.bell.lane(handlers)
 
     async def run(self) -> None:
         """Work until stopped."""
