@@ -8,7 +8,7 @@ Virtual time starts near zero, because big floats lose small steps; the clock ad
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 EPOCH_MS = 1_790_000_000_000
@@ -19,6 +19,27 @@ T = TypeVar("T")
 
 class DeadlockedError(AssertionError):
     """Nobody can run and no timer is set: somebody waits for ever."""
+
+
+class _Soon(asyncio.Handle):
+    """A handle without asyncio's debugging: millions of them are made in a simulation."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -47,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """Let something run in the next round."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Soon(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue
         return handle
 

@@ -1,0 +1,35 @@
+"""Twenty thousand orders under fire, in every run of the tests."""
+
+import pytest
+
+from tests.simulation.day import live
+from tests.simulation.replay import digests
+
+DAYS, ORDERS = 40, 500
+CHUNK = 5
+"""Days a test: so that two workers share them."""
+
+
+@pytest.mark.parametrize("first", range(1, DAYS + 1, CHUNK))
+def test_no_promise_is_broken(first: int) -> None:
+    """Whatever these days bring, M1 to M11 hold; a failure names its seed and tells the order's story."""
+    for seed in range(first, first + CHUNK):
+        result = live(seed, ORDERS)
+        stories = "\n".join(result.stories)
+        assert not result.breaches, (
+            f"make simulate SEEDS={seed} ORDERS={ORDERS}\n{result.breaches}\n{stories}"
+        )
+
+
+def test_the_same_seed_is_the_same_day() -> None:
+    """In another process, with another PYTHONHASHSEED: byte for byte."""
+    assert digests("1..6", "60", "1") == digests("1..6", "60", "31337")
+
+
+def test_faults_are_really_out() -> None:
+    """A simulation without faults would prove nothing: over some days every kind of trouble comes up."""
+    days = [live(seed, 100) for seed in range(1, 13)]
+    assert sum(day.troubles for day in days) > 100
+    assert sum(day.deaths for day in days) > 10
+    assert sum(day.convergence.uncertain for day in days) > 100
+    assert any(day.alarms["order.late_success"] for day in days)
