@@ -24,7 +24,7 @@ from paymux.sandbox.messages import Callback
 from paymux.sandbox.world import World
 from paymux.storage.sqlite import SqliteStore
 from tests.harness.virtual_time import VirtualClock, VirtualLoop, run_virtually
-from tests.simulation.checkers.alive import Convergence, convergence
+from tests.simulation.checkers.alive import Convergence, check_alive, convergence
 from tests.simulation.checkers.books import check_books, check_quiet, check_refunds
 from tests.simulation.checkers.court import Breach, Court
 from tests.simulation.checkers.happy import check_happy
@@ -40,7 +40,7 @@ from tests.simulation.people import MerchantServer, Operator
 from tests.simulation.process import Process, Surroundings, claim_tasks
 from tests.simulation.roads import OUTAGES, TICK_S, Roads
 from tests.simulation.storms import Disk
-from tests.simulation.tills import HABITS, Customer, Till
+from tests.simulation.tills import HABITS, NEEDS, Customer, Till
 from tests.simulation.weather import Weather, Wheel, forecast
 
 HEAL_S = 150
@@ -182,6 +182,10 @@ class Day:
             terminals=tuple(terminals),
             accounts=tuple(_account(rows[name], one) for one in merchants for name in wanted[one]),
         )
+        for one, names in wanted.items():
+            fields = {"alipay": "app_id", "wechat": "mch_id"}
+            payees = {str(rows[name][fields[str(rows[name]["channel"])]]) for name in names}
+            self._sent.payees[one] = payees
         self._secrets.know(
             self._store, terminals, [rows[name] for names in wanted.values() for name in names]
         )
@@ -271,6 +275,7 @@ class Day:
         dice, weather = self._dice, self.weather
         till = dice.choice(self._tills)
         script, habit = self._scripts.roll(dice), self._habits.roll(dice)
+        script = NEEDS.get(habit, script)
         alipay = dice.random() < weather.alipay
         url = f"http://{till.merchant}.example/told" if dice.random() < _NOTIFIED else ""
         qr = dice.random() < weather.qr
@@ -303,10 +308,10 @@ class Day:
 
     async def _storm_at(self, at_s: float) -> None:
         await asyncio.sleep(at_s)
-        self.history.note("fate", "the disk is full")
-        self._disk.full = self._told.storms = True
+        self._told.storms = True
+        self.history.note("fate", self._disk.storm())
         await asyncio.sleep(0.5 + self._dice.random() * STORM_S_MAX)
-        self._disk.full = False
+        self._disk.abate()
         self.history.note("fate", "the disk has room")
 
     async def _outage_at(self, at_s: float) -> None:
@@ -374,6 +379,7 @@ class Day:
             check_happy(self.court, self._kept, self._sent, undisturbed=self._is_undisturbed())
             self._told.end(self._sent.cancels_asked, self._loud)
             self._secrets.scan(self._store, self.history, barcodes=self.seed % 8 == 0)
+            check_alive(self.court, self._kept, self._sent.troubles_ms, self._healed_ms)
         self.convergence = convergence(self._kept, self._sent.troubles_ms, self._healed_ms)
 
     def _is_undisturbed(self) -> bool:
@@ -388,7 +394,7 @@ class Day:
             seed=self.seed,
             digest=self.history.digest(),
             breaches=self.court.breaches,
-            orders=self.weather.orders,
+            orders=len(self._kept.orders),
             answers=self._told.answers,
             sent=self._sent.sent_count,
             troubles=self.roads.troubles,

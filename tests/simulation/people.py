@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from paymux.domain.order import Order
     from paymux.storage.sqlite import SqliteStore
 
-OPERATOR_GAP_S = 900
-"""How often somebody looks at what is unclear: long after anything can still be on its way."""
+OPERATOR_GAP_S = 150
+"""How often somebody looks at what is unclear."""
+_UNCLEAR_MS = 120_000
+"""Nobody decides about what changed lately: something may still be on its way."""
 
 Sign = Callable[[str], str]
 
@@ -95,8 +97,9 @@ class Operator:
             await asyncio.sleep(OPERATOR_GAP_S)
             for status in (OrderStatus.PAY_ERROR, OrderStatus.CANCEL_ERROR, OrderStatus.REFUND_ERROR):
                 for order in await self._store.orders(status=status, after=None, limit=50):
-                    process = self._door()
-                    if process is not None and process.alive:
+                    process, now_ms = self._door(), self._world.now_ms()
+                    patient = now_ms - self._kept.orders[order.sn].changed_ms > _UNCLEAR_MS
+                    if process is not None and patient:
                         await process.spawn(self._decide(process, order))
 
     async def _decide(self, process: Process, order: "Order") -> None:

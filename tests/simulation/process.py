@@ -14,6 +14,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 
 from paymux.channels.contract import Channel, ClientTls, HttpRequest, HttpResponse
+from paymux.domain.errors import StorageFailed
 from paymux.domain.limits import Limits
 from paymux.domain.people import Account
 from paymux.flows.desk import Desk, Wallets
@@ -293,10 +294,15 @@ def hash_of(text: str) -> int:
 
 
 def _logger(keep: Callable[[dict[str, Any]], None]) -> structlog.typing.FilteringBoundLogger:
-    def kept(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
-        keep(dict(event))
+    def kept(_logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict) -> str:
+        error = event.get("exc_info")
+        if isinstance(
+            error, StorageFailed
+        ):  # a storm brings thousands, and their stacks cost more than all else
+            event["exc_info"] = repr(error)
+            keep(dict(event))
+        else:
+            keep(dict(structlog.processors.format_exc_info(_logger, _name, event)))
         raise structlog.DropEvent
 
-    return structlog.wrap_logger(
-        structlog.PrintLogger(), processors=[structlog.processors.format_exc_info, kept]
-    )
+    return structlog.wrap_logger(structlog.PrintLogger(), processors=[kept])

@@ -1,7 +1,7 @@
 """`python -m tests.simulation.replay --seeds 1..1000`: live each day twice, and compare the hashes.
 
-The second time is another process with another PYTHONHASHSEED, and the days come in the other order. A failing
-seed that does not replay is worth nothing.
+The second time is another process with another PYTHONHASHSEED, and the days come in the other order. A
+failing seed that does not replay is worth nothing.
 """
 
 import argparse

@@ -239,6 +239,14 @@ async def refund_twice(c: Customer) -> None:
         await c.till.refund_surely(c.client_sn, "R1", amount)
 
 
+async def refund_again(c: Customer) -> None:
+    """A refund that is refused is pressed again under its number, as soon as the refusal is there."""
+    if await c.sell() == "PAID":
+        for _ in range(5):
+            if await c.till.refund_surely(c.client_sn, "R1", c.total) != "REFUND_FAIL":
+                break
+
+
 async def refund_changed(c: Customer) -> None:
     """The same refund number, another amount."""
     if await c.sell() == "PAID" and c.total > 1:
@@ -300,6 +308,9 @@ async def walk_off(c: Customer) -> None:
     await c.buy()
 
 
+NEEDS = {"refund_again": "18"}
+"""A habit that is only worth having with a certain script: here a seller who is poor now and then."""
+
 HABITS: dict[str, Callable[[Customer], Awaitable[None]]] = {
     habit.__name__: habit
     for habit in (
@@ -308,6 +319,7 @@ HABITS: dict[str, Callable[[Customer], Awaitable[None]]] = {
         refund_parts,
         refund_parallel,
         refund_twice,
+        refund_again,
         refund_changed,
         cancel_paid,
         cancel_at_once,

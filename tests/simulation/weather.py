@@ -5,9 +5,10 @@ fault mends it by chance.
 """
 
 from bisect import bisect
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from random import Random
+from typing import Any
 
 SKEW_MS_MAX = 1_500
 """How far a process's clock may be off: what NTP keeps on a bad day."""
@@ -17,6 +18,7 @@ SKEW_MS_MAX = 1_500
 class Weather:
     """Rates are probabilities per message, call or visit; times are seconds."""
 
+    theme: str
     orders: int
     span_s: int
     gateways: int
@@ -97,6 +99,9 @@ _RATES = {
 _ON = 0.4
 """How often a fault is out at all on a day."""
 
+_BAD_DISK = 0.06
+"""How often the disk itself is bad: then every third write or read may stall, and old decisions land late."""
+
 _SCRIPTS = {f"{number:02d}": 1.0 for number in range(1, 20)}
 _HABITS = {
     "plain": 10.0,
@@ -105,6 +110,7 @@ _HABITS = {
     "refund_parallel": 1.0,
     "refund_twice": 1.0,
     "refund_changed": 0.5,
+    "refund_again": 1.0,
     "cancel_paid": 2.0,
     "cancel_at_once": 1.0,
     "cancel_race_refund": 0.7,
@@ -114,6 +120,49 @@ _HABITS = {
     "walk_off": 1.0,
 }
 """What a shop does with an order, and how often on an ordinary day; `tills.py` has them by these names."""
+
+
+_THEMED = 0.15
+_THEMES: dict[str, dict[str, Any]] = {
+    "doubt": {
+        "request_late": 0.15,
+        "request_lost": 0.1,
+        "reply_lost": 0.1,
+        "scripts": {"00": 1.0, "18": 2.0},
+        "habits": {"refund_again": 3.0, "refund_parallel": 1.0, "cancel_paid": 1.0},
+    },
+    "outage": {
+        "outages": 3,
+        "outage_s": 400,
+        "span_s": 30,
+        "habits": {"plain": 3.0, "refund": 2.0, "cancel_at_once": 1.0, "cancel_paid": 1.0},
+        "qr": 0.2,
+    },
+    "codes": {
+        "qr": 0.8,
+        "scripts": _SCRIPTS | {"00": 4.0},
+        "request_lost": 0.1,
+        "reply_lost": 0.1,
+        "outages": 2,
+        "outage_s": 40,
+    },
+    "disk": {"commit_slow": 0.2, "read_slow": 0.2, "storms": 3, "stops": 2, "gateways": 1, "skews_ms": (0,)},
+    "race": {
+        "gateways": 3,
+        "skews_ms": (-900, 0, 900),
+        "reply_slow": 0.15,
+        "callback_slow": 0.5,
+        "read_slow": 0.05,
+        "commit_slow": 0.05,
+        "habits": {
+            "cancel_at_once": 3.0,
+            "cancel_race_refund": 2.0,
+            "double_click": 1.0,
+            "refund_twice": 1.0,
+        },
+        "scripts": {"00": 4.0, "01": 2.0, "14": 1.0, "15": 1.0},
+    },
+}
 
 
 class Wheel:
@@ -137,12 +186,15 @@ def forecast(seed: int, orders: int) -> Weather:
     }
     odd = {digits: dice.random() * weight for digits, weight in _SCRIPTS.items() if dice.random() < 0.5}
     share = sum(odd.values()) or 1.0
+    if dice.random() < _BAD_DISK:
+        rates |= {"commit_slow": dice.random() / 3, "read_slow": dice.random() / 3}
     oddness = dice.random() ** 6
     scripts = {"00": 1.0} | {digits: weight / share * oddness for digits, weight in odd.items()}
     fuss = dice.random() ** 4
     habits = {name: weight * dice.random() * fuss for name, weight in _HABITS.items()}
-    return Weather(
+    weather = Weather(
         orders=orders,
+        theme="",
         span_s=dice.choice((10, 30, 120)),
         gateways=gateways,
         skews_ms=tuple(dice.randint(-SKEW_MS_MAX, SKEW_MS_MAX) for _ in range(gateways)),
@@ -159,3 +211,13 @@ def forecast(seed: int, orders: int) -> Weather:
         alipay=dice.choice((0.1, 0.2, 0.4)),
         **rates,
     )
+    return _themed(weather, dice) if dice.random() < _THEMED else weather
+
+
+def _themed(weather: Weather, dice: Random) -> Weather:
+    """A day about one thing: what needs several rare events at once would hardly ever come by itself.
+
+    Such days have fewer customers, because each of them takes so much more doing.
+    """
+    theme = dice.choice(list(_THEMES))
+    return replace(weather, theme=theme, orders=max(weather.orders // 2, 1), **_THEMES[theme])

@@ -67,6 +67,8 @@ class KeptOrder:
     was_undoing: bool = False
     changed_ms: int = 0
     definite_ms: int = 0
+    begun_ms: int = 0
+    """When it became open again, by a refund or a cancel."""
     statuses: list[str] = field(default_factory=list)
 
 
@@ -90,10 +92,10 @@ _ORDER_BORN = (
 )
 _MOVEMENT = "NEW.sn, NEW.tsn, NEW.kind, NEW.amount, NEW.refund_request_no, NEW.status, NEW.error_code"
 _TRIGGERS = {
-    "order_born": f"INSERT ON main.orders BEGIN SELECT kept_order(NULL, NULL, {_ORDER_NOW}, {_ORDER_BORN});",
+    "order_born": f"INSERT ON main.orders BEGIN SELECT kept_order('', 0, {_ORDER_NOW}, {_ORDER_BORN});",
     "order_changed": (
         "UPDATE OF status, version, paid, refunded, refunding, undo_tsn ON main.orders "
-        f"BEGIN SELECT kept_order(OLD.status, OLD.version, {_ORDER_NOW}, {_ORDER_BORN});"
+        f"BEGIN SELECT kept_change(OLD.status, OLD.version, {_ORDER_NOW});"
     ),
     "movement_born": f"INSERT ON main.transactions BEGIN SELECT kept_movement({_MOVEMENT});",
     "movement_changed": f"UPDATE ON main.transactions BEGIN SELECT kept_movement({_MOVEMENT});",
@@ -143,7 +145,7 @@ class Kept:
     def attach(self, store: SqliteStore) -> None:
         """Hang triggers at the store's writer and learn of its commits."""
         connection: sqlite3.Connection = store._writer
-        for name, count in (("kept_order", 18), ("kept_movement", 7), ("kept_note", 2)):
+        for name, count in (("kept_order", 18), ("kept_change", 9), ("kept_movement", 7), ("kept_note", 2)):
             connection.create_function(name, count, self._listener(name))
         for name, text in _TRIGGERS.items():
             connection.execute(f"CREATE TEMP TRIGGER witness_{name} AFTER {text} END")
@@ -180,7 +182,7 @@ class Kept:
             if name == "kept_movement":
                 self._movement(row)
         for name, row in facts:
-            if name == "kept_order":
+            if name in {"kept_order", "kept_change"}:
                 self._order(row, told)
         for sn, body in told:
             self.notes.setdefault(sn, []).append(body)
@@ -220,19 +222,20 @@ class Kept:
         was, was_version, sn, status, version, paid, refunded, refunding, undo_tsn, *born = row
         order = self.orders.get(sn)
         if order is None:
+            if not born:
+                self._court.breach("CAS", (sn,), "an order was changed that was never inserted")
+                return
             order = self.orders[sn] = KeptOrder(sn, *born[:-1], has_url=bool(born[-1]))
         self._history.note(
             "db",
-            f"{was or '-'} → {status}",
+            f"{was} → {status}",
             sn,
             f"v{version} paid={paid} refunded={refunded} refunding={refunding} undo={undo_tsn}",
         )
         holds = self._court.holds
         holds(version == order.version + 1, "CAS", (sn,), "version {} follows {}", version, order.version)
-        holds((was or "") == order.status, "CAS", (sn,), "{} was expected to be {}", was, order.status)
-        holds(
-            was_version is None or was_version == order.version, "CAS", (sn,), "over version {}", was_version
-        )
+        holds(was == order.status, "CAS", (sn,), "{} was expected to be {}", was, order.status)
+        holds(was_version == order.version, "CAS", (sn,), "over version {}", was_version)
         if status != order.status:
             follows = status in FOLLOWS[order.status]
             holds(follows, "M4", (sn,), "{} may not follow {}", status, order.status)
@@ -248,6 +251,8 @@ class Kept:
         order.status, order.version, order.undo_tsn = status, version, undo_tsn
         order.paid, order.refunded, order.refunding = paid, refunded, refunding
         order.changed_ms = self._now_ms()
+        if order.definite_ms and status not in DEFINITE:
+            order.begun_ms = order.changed_ms
         order.definite_ms = (order.definite_ms or order.changed_ms) if status in DEFINITE else 0
         self._laws(order)
 

@@ -41,6 +41,7 @@ _OPERATIONS = {
 }
 _METHOD = re.compile(rb"method=([a-z.]+)")
 _PATH = re.compile(r"https?://[^/]+(/[^?]*)")
+_APP = re.compile(rb"app_id=(\d+)")
 _BIZ = re.compile(rb"biz_content=([^&]*)")
 _JSON_FIELD = re.compile(r'"([a-z_]+)":"([^"]*)"')
 _XML_FIELD = re.compile(r"<([a-z_]+)>(?:<!\[CDATA\[)?([^<\]]*)")
@@ -54,6 +55,7 @@ class Wish(NamedTuple):
     amount: int
     refund_no: str
     barcode: str
+    payee: str
 
 
 def read_wish(request: HttpRequest) -> Wish:
@@ -64,6 +66,7 @@ def read_wish(request: HttpRequest) -> Wish:
         fields = dict(_XML_FIELD.findall(body.decode()))
         amount = int(fields.get("refund_fee") or fields.get("total_fee") or 0)
         operation, refund_no = _OPERATIONS[found[1] if found else ""], fields.get("out_refund_no", "")
+        payee = fields.get("mch_id", "")
     else:
         method, biz = _METHOD.search(body), _BIZ.search(body)
         assert method is not None
@@ -71,7 +74,10 @@ def read_wish(request: HttpRequest) -> Wish:
         fields = dict(_JSON_FIELD.findall(unquote_plus(biz[1].decode())))
         amount = _fen(fields.get("refund_amount") or fields.get("total_amount") or "0.00")
         operation, refund_no = _OPERATIONS[method[1].decode()], fields.get("out_request_no", "")
-    return Wish(operation, fields.get("out_trade_no", ""), amount, refund_no, fields.get("auth_code", ""))
+        app = _APP.search(body)
+        payee = app[1].decode() if app else ""
+    sn, barcode = fields.get("out_trade_no", ""), fields.get("auth_code", "")
+    return Wish(operation, sn, amount, refund_no, barcode, payee)
 
 
 def _fen(yuan: str) -> int:
@@ -95,6 +101,8 @@ class SentChecker:
         """(merchant, client_sn) → what tills asked for under it."""
         self.refunds_asked: dict[tuple[str, str], set[tuple[str, int]]] = {}
         """(merchant, client_sn) → (refund_request_no, fen) tills asked for."""
+        self.payees: dict[str, set[str]] = {}
+        """merchant → the mch_id and app_id of its own contracts."""
         self.cancels_asked: set[tuple[str, str]] = set()
         self.troubles_ms: dict[str, int] = {}
         self.sent_count = 0
@@ -124,10 +132,8 @@ class SentChecker:
                 "M5", (sn,), f"{who} sends {wish.operation} on {lane}: no such order is durable"
             )
             return
-        ours = lane.partition("/")[0] == order.merchant
-        self._court.holds(
-            ours, "M9", (sn,), "{} sends {} on {}: not the merchant's own", who, wish.operation, lane
-        )
+        ours = lane.partition("/")[0] == order.merchant and wish.payee in self.payees[order.merchant]
+        self._court.holds(ours, "M9", (sn,), "{} sends {} on {}: a stranger's contract", who, wish, lane)
         match wish.operation:
             case "pay" | "precreate":
                 self._pay(order, wish)

@@ -153,6 +153,11 @@ class ToldChecker:
             not (stood and undone and not canceled and not loud), "M4", numbers, "told paid, ended {}", status
         )
         holds(not (told.statuses & UNDONE and not undone), "M4", numbers, "told undone, ended {}", status)
+        if told.last_status == status:
+            order = self._kept.orders[sn]
+            net = 0 if undone else order.total - order.refunded
+            same = told.last_net == str(net)
+            holds(same, "BOOKS", numbers, "told a net of {}, it is {}", told.last_net, net)
         done = {result for result in told.results if result in {"CANCEL_SUCCESS", "CANCEL_ABORT_SUCCESS"}}
         holds(undone or not done, "M4", numbers, "told {}, ended {}", done, status)
         holds(undone or "PAY_FAIL" not in told.results, "M4", numbers, "told PAY_FAIL, ended {}", status)
