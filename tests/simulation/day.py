@@ -233,6 +233,9 @@ class Day:
         self._alarms[name] += 1
         self._loud.add(str(event.get("sn", "")))
         self.history.note(process.name, f"! {name}", str(event.get("sn", "")), text)
+        if name.endswith("done_after_all"):
+            text = f"a refusal was believed while a request could still arrive: {text}"
+            self.court.breach("M4", (str(event.get("sn", "")),), text)
         crashed = name in {
             "call.failed",
             "worker.failed",

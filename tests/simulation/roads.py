@@ -26,6 +26,9 @@ TICK_S = 0.01
 """Journeys take whole ticks: what happens at the same moment meets in the same commit, and races."""
 _CALLBACK_PATIENCE_S = 5
 _STALE_REPLIES = 50
+_DOUBLED = frozenset({"pay", "precreate", "query"})
+"""What a road may deliver twice though it was answered. A refund that was refused, and comes again by itself
+when the seller has earned enough, is beyond anybody's protocol."""
 
 
 _SUCCESS = re.compile(rb'"code":"10000"|<result_code><!\[CDATA\[SUCCESS')
@@ -162,7 +165,7 @@ class Roads:
                 later(silent_s + dice.random() * (LATE_S_MAX - silent_s), self._arrive_late, call, wish)
             return
         later(go_s, self._arrive, call, wish, fault, future, timeout_s - go_s)
-        if fault is Fault.REQUEST_TWICE:
+        if fault is Fault.REQUEST_TWICE and wish.operation in _DOUBLED:
             later(go_s + dice.random() ** 2 * LATE_S_MAX / 2, self._arrive_late, call, wish)
 
     def _arrive_late(self, call: Call, wish: Wish) -> None:
@@ -216,10 +219,12 @@ class Roads:
             self._let_balance_vary(wish.sn)
         reply = self.world.handle(call)
         self._sent.arrived(wish)
+        if wish.operation in {"reverse", "close"}:
+            self._sent.kept.undone_at_wallet(wish.sn)
         if how:
             self._history.note("fate", f"{wish.operation} {how}", wish.sn, reply.body)
         self.stir()
-        if self._any and not reply.lost:
+        if self._any and not reply.lost and _NUMBER.search(reply.body):
             kept = self._old_replies.setdefault(wish.operation, [])
             kept.append(HttpResponse(status=reply.status, headers=reply.headers, body=reply.body))
             del kept[:-_STALE_REPLIES]
@@ -234,7 +239,10 @@ class Roads:
             trade.script = self._dice.choice(("18", "00")) if self._weather is not None else "00"
 
     def _crossed(self, wish: Wish, response: HttpResponse) -> HttpResponse:
-        """Another request's genuine reply: of the same operation or of any other."""
+        """Another request's genuine reply, of the same operation or of any other, that names its order.
+
+        Replies without any number cannot be told apart by anybody; they never leave their own connection.
+        """
         operation = (
             wish.operation if self._dice.random() < 0.7 else self._dice.choice(list(self._old_replies))
         )

@@ -122,6 +122,7 @@ class Kept:
         self.decided: set[str] = set()
         """The sn an operator has looked up in the wallet's own books."""
         self._proofs: set[str] = set()
+        self._undone_there: set[str] = set()
         self._court = court
         self._history = history
         self._now_ms = now_ms
@@ -141,6 +142,13 @@ class Kept:
         amount = any(form in body + b"&" for form in (*forms, b"<total_fee><![CDATA[" + fen + b"]]>"))
         if amount and sn.encode() in body:
             self._proofs.add(sn)
+
+    def undone_at_wallet(self, sn: str) -> None:
+        """A reversal or a close has just been heard by the wallet: remember whether it took effect there."""
+        order = self.orders.get(sn)
+        trade = self._trade(order.account, sn) if order else None
+        if trade is None or trade.state in {"REVERSED", "CLOSED"}:
+            self._undone_there.add(sn)
 
     def attach(self, store: SqliteStore) -> None:
         """Hang triggers at the store's writer and learn of its commits."""
@@ -282,6 +290,9 @@ class Kept:
     def _undone(self, order: KeptOrder) -> None:
         trade = self._trade(order.account, order.sn)
         payable = trade is not None and trade.state == "WAITING" and trade.expires_ms > self._now_ms() + 2_000
+        held = trade.paid_fen - trade.refunded_fen if trade and trade.paid_fen else 0
+        undone = not held or order.sn in self._undone_there or not order.was_undoing
+        self._court.holds(undone, "M4", (order.sn,), "called undone; no undo ever took effect: {}", trade)
         self._court.holds(not payable, "M4", (order.sn,), "undone, and the buyer can still pay: {}", trade)
 
     def _laws(self, order: KeptOrder) -> None:
@@ -296,6 +307,7 @@ class Kept:
             "PAY_CANCELED": back + on_way == paid,
             "CANCELED": back + on_way == paid,
         }
+        lawful = lawful and not (order.undo_tsn and order.status in DEFINITE)
         fits = lawful and by_status.get(order.status, True)
-        amounts = (paid, back, on_way, order.total)
+        amounts = (paid, back, on_way, order.total, order.undo_tsn)
         self._court.holds(fits, "M3", (order.sn,), "{} with {}", order.status, amounts)
