@@ -122,7 +122,7 @@ _HABITS = {
 """What a shop does with an order, and how often on an ordinary day; `tills.py` has them by these names."""
 
 
-_THEMED = 0.15
+_THEME_EVERY = 8
 _THEMES: dict[str, dict[str, Any]] = {
     "doubt": {
         "request_late": 0.15,
@@ -211,13 +211,13 @@ def forecast(seed: int, orders: int) -> Weather:
         alipay=dice.choice((0.1, 0.2, 0.4)),
         **rates,
     )
-    return _themed(weather, dice) if dice.random() < _THEMED else weather
+    return weather if seed % _THEME_EVERY else _themed(weather, seed // _THEME_EVERY)
 
 
-def _themed(weather: Weather, dice: Random) -> Weather:
+def _themed(weather: Weather, number: int) -> Weather:
     """A day about one thing: what needs several rare events at once would hardly ever come by itself.
 
     Such days have fewer customers, because each of them takes so much more doing.
     """
-    theme = dice.choice(list(_THEMES))
+    theme = list(_THEMES)[number % len(_THEMES)]
     return replace(weather, theme=theme, orders=max(weather.orders // 2, 1), **_THEMES[theme])
