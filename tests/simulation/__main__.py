@@ -71,21 +71,14 @@ def _seeds(text: str) -> list[int]:
 
 def _lived(seeds: list[int], orders: int, jobs: int) -> Iterator[Result]:
     if jobs == 1:
-        yield from (_day(seed, orders) for seed in seeds)
+        yield from (live(seed, orders) for seed in seeds)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_day, seed, orders) for seed in seeds]
+        waiting = [pool.submit(live, seed, orders) for seed in seeds]
         try:
             yield from (one.result() for one in as_completed(waiting))
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _day(seed: int, orders: int) -> Result:
-    began_s = time.process_time()
-    result = live(seed, orders)
-    result.spent_s = time.process_time() - began_s
-    return result
 
 
 class Totals:
@@ -152,7 +145,7 @@ def _tell(result: Result, *, story: bool) -> None:
     if story:
         for text in result.stories[:1]:
             print(text)
-    print(f"again: make simulate SEEDS={result.seed} ORDERS={result.orders}\n")
+    print(f"again: make simulate SEEDS={result.seed} ORDERS={result.customers}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ quiet                     one process and an hour or more of looking again; then
 
 import asyncio
 import functools
+import time
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Result:
     """What a day came to."""
 
     seed: int
+    customers: int
     digest: str
     breaches: list[Breach]
     orders: int
@@ -72,13 +74,16 @@ class Result:
     weather: str
     stories: list[str] = field(default_factory=list)
     spent_s: float = 0.0
-    """CPU seconds, measured by whoever ran the day."""
+    """CPU seconds the day took."""
 
 
 def live(seed: int, orders: int) -> Result:
     """Live through the day of a seed."""
+    began_s = time.process_time()
     loop = VirtualLoop()
-    return run_virtually(Day(seed, orders, loop).run(), loop)
+    result = run_virtually(Day(seed, orders, loop).run(), loop)
+    result.spent_s = time.process_time() - began_s
+    return result
 
 
 @functools.cache
@@ -97,6 +102,7 @@ class Day:
 
     def __init__(self, seed: int, orders: int, loop: VirtualLoop) -> None:
         self.seed = seed
+        self._customers_wanted = orders
         self.weather: Weather = forecast(seed, orders)
         self._loop = loop
         self._dice = Random(f"day/{seed}")
@@ -134,7 +140,9 @@ class Day:
         self._customers: list[asyncio.Task[None]] = []
         self._scripts, self._habits = Wheel(self.weather.scripts), Wheel(self.weather.habits)
         self._secrets = Secrets(self.court)
-        self._operator = Operator(self.world, self._kept, self._store, self._fleet.door, self.history)
+        self._operator = Operator(
+            self.world, self.roads, self._kept, self._store, self._fleet.door, self.history
+        )
         self._around = Surroundings(
             loop=loop,
             disk=self._disk,
@@ -233,7 +241,7 @@ class Day:
         self._alarms[name] += 1
         self._loud.add(str(event.get("sn", "")))
         self.history.note(process.name, f"! {name}", str(event.get("sn", "")), text)
-        if name.endswith("done_after_all"):
+        if name.endswith("done_after_all") and event.get("sn") not in self._kept.decided:
             text = f"a refusal was believed while a request could still arrive: {text}"
             self.court.breach("M4", (str(event.get("sn", "")),), text)
         crashed = name in {
@@ -395,6 +403,7 @@ class Day:
     def _result(self) -> Result:
         return Result(
             seed=self.seed,
+            customers=self._customers_wanted,
             digest=self.history.digest(),
             breaches=self.court.breaches,
             orders=len(self._kept.orders),

@@ -18,17 +18,17 @@ from tests.simulation.checkers.kept import Kept
 from tests.simulation.checkers.told import ToldChecker
 from tests.simulation.history import History
 from tests.simulation.process import Process
-from tests.simulation.roads import TICK_S
+from tests.simulation.roads import TICK_S, Roads
 from tests.simulation.weather import Weather
 
 if TYPE_CHECKING:
     from paymux.domain.order import Order
     from paymux.storage.sqlite import SqliteStore
 
-OPERATOR_GAP_S = 150
+OPERATOR_GAP_S = 40
 """How often somebody looks at what is unclear."""
-_UNCLEAR_MS = 120_000
-"""Nobody decides about what changed lately: something may still be on its way."""
+_UNCLEAR_MS = 61_000
+"""Nobody decides about what became unclear lately: a request may still be on its way for a minute."""
 
 Sign = Callable[[str], str]
 
@@ -79,6 +79,7 @@ class Operator:
     def __init__(
         self,
         world: World,
+        roads: Roads,
         kept: Kept,
         store: "SqliteStore",
         door: Callable[[], Process | None],
@@ -86,6 +87,7 @@ class Operator:
     ) -> None:
         self.decisions = 0
         self._world = world
+        self._roads = roads
         self._kept = kept
         self._store = store
         self._door = door
@@ -98,7 +100,8 @@ class Operator:
             for status in (OrderStatus.PAY_ERROR, OrderStatus.CANCEL_ERROR, OrderStatus.REFUND_ERROR):
                 for order in await self._store.orders(status=status, after=None, limit=50):
                     process, now_ms = self._door(), self._world.now_ms()
-                    patient = now_ms - self._kept.orders[order.sn].changed_ms > _UNCLEAR_MS
+                    quiet = not self._roads.under_way[order.sn]
+                    patient = quiet and now_ms - self._kept.orders[order.sn].status_ms > _UNCLEAR_MS
                     if process is not None and patient:
                         await process.spawn(self._decide(process, order))
 

@@ -5,6 +5,7 @@ What is on the road belongs to the road: it arrives even when the process that s
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
@@ -82,6 +83,8 @@ class Roads:
         self.outages: dict[str, Fault] = {}
         self.troubles = 0
         self.callbacks: list[Callback] = []
+        self.under_way: Counter[str] = Counter()
+        """How many late requests about an order are still to arrive."""
         self._poor: set[str] = set()
         self.merchants: dict[str, Hearing] = {}
         self.deliver: Callable[[Callback], asyncio.Future[tuple[int, bytes] | None]] = _nobody
@@ -162,13 +165,16 @@ class Roads:
             silent_s = timeout_s if dice.random() < 0.7 else dice.random() * timeout_s
             later(silent_s, _settle, future, NoReply("timed out"))
             if fault is Fault.REQUEST_LATE:
+                self.under_way[wish.sn] += 1
                 later(silent_s + dice.random() * (LATE_S_MAX - silent_s), self._arrive_late, call, wish)
             return
         later(go_s, self._arrive, call, wish, fault, future, timeout_s - go_s)
         if fault is Fault.REQUEST_TWICE and wish.operation in _DOUBLED:
+            self.under_way[wish.sn] += 1
             later(go_s + dice.random() ** 2 * LATE_S_MAX / 2, self._arrive_late, call, wish)
 
     def _arrive_late(self, call: Call, wish: Wish) -> None:
+        self.under_way[wish.sn] -= 1
         self._handle(call, wish, "arrives late")
 
     def _arrive(

@@ -262,6 +262,14 @@ async def cancel_paid(c: Customer) -> None:
         await c.till.settled(c.client_sn)
 
 
+async def cancel_refunded(c: Customer) -> None:
+    """A part went back already; then somebody wants to cancel the whole sale."""
+    if await c.sell() == "PAID" and c.total > 1:
+        await c.till.refund_surely(c.client_sn, "R1", c.total // 2)
+        await c.till.cancel(c.client_sn)
+        await c.till.settled(c.client_sn)
+
+
 async def cancel_at_once(c: Customer) -> None:
     """Cancel is pressed while the payment is under way."""
     paying = asyncio.ensure_future(c.buy())
@@ -322,6 +330,7 @@ HABITS: dict[str, Callable[[Customer], Awaitable[None]]] = {
         refund_again,
         refund_changed,
         cancel_paid,
+        cancel_refunded,
         cancel_at_once,
         cancel_race_refund,
         double_click,

@@ -112,6 +112,7 @@ _HABITS = {
     "refund_changed": 0.5,
     "refund_again": 1.0,
     "cancel_paid": 2.0,
+    "cancel_refunded": 0.3,
     "cancel_at_once": 1.0,
     "cancel_race_refund": 0.7,
     "double_click": 1.0,

@@ -103,13 +103,12 @@ def cancel_asked(
 def refund_instead(order: Order, undo: Transaction | None, now_ms: int, said: Took) -> Verdict | None:
     """A reversal came too late for a paid order: give the money back by a refund of everything.
 
-    The undo's time begins anew: what the wallet's rules made us wait for must not use up the refund's quick attempts.
+    The undo's time begins anew: what the wallet's rules made us wait for must not use up the refund's quick
+    attempts.
     """
     if undo is None or undo.undo_by == UndoBy.REFUND:
         return None
-    switched_undo = replace(
-        undo, undo_by=UndoBy.REFUND, status=TransactionStatus.CREATED, ctime_ms=now_ms
-    )
+    switched_undo = replace(undo, undo_by=UndoBy.REFUND, status=TransactionStatus.CREATED, ctime_ms=now_ms)
     switched = replace(
         bump(order), paid=order.total, refunding=order.total - order.refunded, trade_no=said.trade_no
     )

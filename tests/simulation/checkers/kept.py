@@ -66,6 +66,7 @@ class KeptOrder:
     undo_tsn: str = ""
     was_undoing: bool = False
     changed_ms: int = 0
+    status_ms: int = 0
     definite_ms: int = 0
     begun_ms: int = 0
     """When it became open again, by a refund or a cancel."""
@@ -253,6 +254,7 @@ class Kept:
             if status in UNDONE and order.sn not in self.decided:
                 self._undone(order)
             order.statuses.append(status)
+            order.status_ms = self._now_ms()
         if paid and not order.paid:
             self._took(order)
         order.was_undoing = order.was_undoing or bool(undo_tsn)
