@@ -50,6 +50,8 @@ QUIET_GAP_S = 10
 ASKED_AGAIN = 5
 """Every so many-th sale is asked about again at the end; all of them are held against the books."""
 STORM_S_MAX = 5.0
+_HEALED = ("15", "18")
+"""Scripts that end with the faults: the wallet finds its orders again, the seller's balance is topped up."""
 _NOTIFIED = 0.9
 """The share of orders whose shop wants to be told."""
 
@@ -342,9 +344,10 @@ class Day:
         self._fleet.crash_rate = 0.0
         for till in self._tills:
             till.calm()
-        self.world.bank.scripts.remaps["18"] = "00"  # the seller's balance is topped up
+        for script in _HEALED:
+            self.world.bank.scripts.remaps[script] = "00"
         for trade in self.world.bank.trades.values():
-            trade.script = "00" if trade.script == "18" else trade.script
+            trade.script = "00" if trade.script in _HEALED else trade.script
         self.history.note("fate", "is tired of it")
         self._healed_ms = self._clock.now_ms()
         await self._fleet.whole()
