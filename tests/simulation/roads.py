@@ -17,7 +17,7 @@ from paymux.channels.transport import NoReply, NotSent
 from paymux.sandbox.messages import Call, Callback, Reply
 from paymux.sandbox.world import World
 from tests.harness.virtual_time import VirtualLoop
-from tests.simulation.checkers.sent import SentChecker, Wish, read_wish
+from tests.simulation.checkers.sent import SentChecker, Wish
 from tests.simulation.history import History
 from tests.simulation.weather import Weather
 
@@ -112,7 +112,7 @@ class Roads:
         self, who: str, lane: str, tls: ClientTls | None, request: HttpRequest
     ) -> HttpResponse:
         """Carry one call of a process to a wallet, and the reply back."""
-        wish = read_wish(request)
+        wish = self._sent.read(request)
         fault = self._fault(lane)
         if fault is Fault.REFUSED:
             self.troubled(wish.sn, fault)
@@ -323,7 +323,8 @@ class Roads:
         self, who: str, url: str, headers: dict[str, str], body: bytes, timeout_s: int
     ) -> HttpResponse:
         """Deliver a notification."""
-        self._history.note(who, "tells merchant", "", body)
+        about = body.partition(b'"sn":"')[2][:16].decode()
+        self._history.note(who, "tells merchant", about, body)
         merchant = self.merchants[urlsplit(url).hostname or ""]
         return await merchant.hear(headers, body, timeout_s)
 

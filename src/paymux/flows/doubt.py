@@ -13,16 +13,32 @@ from paymux.flows.call import Said
 from paymux.flows.desk import Desk
 from paymux.flows.record import about_tsn, record
 
+ALONE_MS = 15_000
+"""For so long after a wish could first be carried out, only who made it durable sends for it."""
+_SURE_MS = 10_000
+"""For so long the maker's first refusal is believed: less, for the others' clocks may be ahead of ours."""
 
-def is_definite(desk: Desk, movement: Transaction, *, first: bool) -> bool:
+
+def is_definite(desk: Desk, movement: Transaction, *, first: bool, begun_ms: int) -> bool:
     """Whether a refusal of this movement, heard now, can be believed.
 
-    It can when it answers the very first request (`first`, and no attempt has left a mark), or when the last
-    doubtful one went out so long ago that it will not arrive any more.
+    It can when it answers the very first request (`first`: ours was the wish; no attempt has left a mark, and
+    nobody else may have sent one yet), or when the last doubtful one went out so long ago that it will not
+    arrive any more. `begun_ms` is when the movement could first be sent.
     """
+    now_ms = desk.clock.now_ms()
     if not movement.doubt_ms:
-        return first
-    return desk.clock.now_ms() - movement.doubt_ms >= desk.limits.doubt_s * 1000
+        return first and now_ms - begun_ms < _SURE_MS
+    return now_ms - movement.doubt_ms >= desk.limits.doubt_s * 1000
+
+
+def not_before_ms(movement: Transaction, *, first: bool, begun_ms: int) -> int:
+    """When we may send for this movement: its maker at once, anybody else when the maker's try must be over.
+
+    Two processes that both send at once could each misread the other's end, and no turn is held between them.
+    """
+    waits = not first and not movement.doubt_ms
+    return begun_ms + ALONE_MS if waits else begun_ms
 
 
 def leaves_doubt(outcome: Outcome) -> bool:

@@ -16,7 +16,7 @@ from paymux.domain.requests import OrderAnswer, RefundRequest
 from paymux.domain.verdict import OPEN_REFUND, Verdict, is_unfinished
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
-from paymux.flows.doubt import is_definite, keep_doubt
+from paymux.flows.doubt import is_definite, keep_doubt, not_before_ms
 from paymux.flows.find import find
 from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
 from paymux.flows.handover import GRACE_MS, leave_to_recovery
@@ -59,7 +59,7 @@ async def refund(desk: Desk, request: RefundRequest) -> OrderAnswer:
 async def refund_step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
     """Try once to finish a refund; anybody may repeat this at any time.
 
-    `first`: the caller has just reserved it himself, so nothing was sent for it before.
+    `first`: the caller has reserved it himself, and nothing was sent for it yet.
     """
     async with desk.turns.of(order.key):
         order = await fresh(desk, order.key)
@@ -80,6 +80,9 @@ async def check_refused(desk: Desk, order: Order, refund: Transaction) -> Outcom
 async def _step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -> RefundProgress:
     if not is_unfinished(refund):
         return RefundProgress(order=order, refund=refund)
+    earliest_ms = not_before_ms(refund, first=first, begun_ms=refund.ctime_ms)
+    if refund.status is TransactionStatus.CREATED and desk.clock.now_ms() < earliest_ms:
+        return RefundProgress(order=order, refund=refund, look_ms=earliest_ms)
     said = await call(desk, order, _operation(desk, order, refund))
     if isinstance(said.outcome, Unknown) and said.outcome.not_found:
         await desk.store.add_events((said.event,))
@@ -123,7 +126,7 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
     while True:
         order = await fresh(desk, key)
         progress = await refund_step(desk, order, await _reread(desk, order, tsn), first=first)
-        first = False
+        first = first and not progress.refund.doubt_ms
         if not progress.look_ms or progress.look_ms > until_ms or desk.bell.closing:
             break
         await desk.bell.wait(key, progress.look_ms - desk.clock.now_ms())
@@ -152,7 +155,8 @@ def _refund_request(desk: Desk, order: Order, refund: Transaction) -> Refund:
 
 async def _conclude(desk: Desk, order: Order, refund: Transaction, said: Said, *, first: bool) -> Order:
     outcome = said.outcome
-    if isinstance(outcome, Refused | Misconfigured) and not first:
+    sure = is_definite(desk, refund, first=first, begun_ms=refund.ctime_ms)
+    if isinstance(outcome, Refused | Misconfigured) and not (first and sure):
         return await _doubtful_no(desk, order, refund, said)
     if isinstance(outcome, Unknown) and outcome.sent:
         return await keep_doubt(desk, order, refund, said)
@@ -164,7 +168,7 @@ async def _doubtful_no(desk: Desk, order: Order, refund: Transaction, said: Said
     if isinstance(said.outcome, Misconfigured):
         await desk.store.add_events((said.event,))
         return order
-    if not is_definite(desk, refund, first=False):
+    if not is_definite(desk, refund, first=False, begun_ms=refund.ctime_ms):
         return await keep_doubt(desk, order, refund, said)
     await desk.store.add_events((said.event,))
     query = RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)

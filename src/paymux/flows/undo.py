@@ -11,10 +11,10 @@ from paymux.domain import judge, refund_judge
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus, UndoBy
 from paymux.domain.outcome import GaveBack, InProgress, Outcome, Refused, Took, Trouble, Unknown
 from paymux.domain.payways import SubPayway
-from paymux.domain.verdict import UNSETTLED
+from paymux.domain.verdict import UNSETTLED, Verdict
 from paymux.flows.call import Said, call
 from paymux.flows.desk import Desk
-from paymux.flows.doubt import is_definite, keep_doubt, leaves_doubt
+from paymux.flows.doubt import is_definite, keep_doubt, leaves_doubt, not_before_ms
 from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
 from paymux.flows.learn import ask
 from paymux.flows.progress import Progress
@@ -55,14 +55,16 @@ async def _step(desk: Desk, order: Order, *, first: bool) -> Progress:
         undo = await desk.store.transaction(order.key, order.undo_tsn)
         if undo is None or order.status not in UNSETTLED:
             return Progress(order=await fresh(desk, order.key))
-        earliest_ms = await _earliest_ms(desk, order, undo)
+        begun_ms = await _begun_ms(desk, order, undo)
+        earliest_ms = not_before_ms(undo, first=first or _is_accepted(undo), begun_ms=begun_ms)
         if desk.clock.now_ms() < earliest_ms:
             return Progress(order=order, look_ms=earliest_ms)
         said = await call(desk, order, _operation(desk, order, undo))
         desk.crash("undo.after_send")
-        order, outcome, again = await _conclude(desk, order, undo, said, first=first)
+        first = is_definite(desk, undo, first=first, begun_ms=begun_ms)
+        order, outcome, again = await _conclude(desk, order, undo, said, sure=first)
         desk.crash("undo.after_record")
-        first = False
+        first = again and outcome is None  # a new movement of ours; what was accepted is only asked about
         if order.status not in UNSETTLED or not order.undo_tsn:
             return Progress(order=order)
         if not again:
@@ -92,9 +94,12 @@ def _refund(desk: Desk, order: Order, undo: Transaction) -> Refund:
 
 
 async def _conclude(
-    desk: Desk, order: Order, undo: Transaction, said: Said, *, first: bool
+    desk: Desk, order: Order, undo: Transaction, said: Said, *, sure: bool
 ) -> tuple[Order, Outcome | None, bool]:
-    """Record what an attempt to undo said; the flag asks for another operation at once."""
+    """Record what an attempt to undo said; `sure`: a refusal of it counts.
+
+    The flag asks for another operation at once; without an outcome it is the first of its kind, and ours.
+    """
     outcome = said.outcome
     if isinstance(outcome, GaveBack):
         return await _undone(desk, order, undo, said, outcome), None, False
@@ -102,14 +107,14 @@ async def _conclude(
         return await _accepted(desk, order, undo, said), outcome, undo.status is TransactionStatus.CREATED
     if isinstance(outcome, Refused):
         closing = undo.undo_by == UndoBy.CLOSE and outcome.refund_instead
-        if closing or is_definite(desk, undo, first=first):
+        if closing or sure:
             await desk.store.add_events((said.event,))
             return await _refused(desk, order, undo, outcome)
         return await keep_doubt(desk, order, undo, said), outcome, False
     if isinstance(outcome, Unknown) and outcome.not_found and undo.undo_by == UndoBy.REFUND:
         await desk.store.add_events((said.event,))
         said = await call(desk, order, _refund(desk, order, undo))
-        return await _conclude(desk, order, undo, said, first=False)
+        return await _conclude(desk, order, undo, said, sure=False)
     if leaves_doubt(outcome):
         return await keep_doubt(desk, order, undo, said), outcome, False
     await desk.store.add_events((said.event,))
@@ -154,10 +159,28 @@ async def _refused(
         return order, outcome, False
     took = outcome
     if refused.refund_instead and undo.undo_by != UndoBy.REFUND:
-        order = await record(desk, order, lambda now, un, ms: judge.refund_instead(now, un, ms, took))
-        return order, None, True
+        return await _refund_instead(desk, order, took)
     order = await record(desk, order, lambda now, un, ms: judge.undo_refused(now, un, ms, refused))
     return order, refused, False
+
+
+async def _refund_instead(desk: Desk, order: Order, took: Took) -> tuple[Order, Outcome | None, bool]:
+    """Switch to a refund; who was faster sends it."""
+    ours = False
+
+    def judged(now: Order, undo: Transaction | None, now_ms: int) -> Verdict | None:
+        nonlocal ours
+        verdict = judge.refund_instead(now, undo, now_ms, took)
+        ours = verdict is not None
+        return verdict
+
+    order = await record(desk, order, judged)
+    return order, None, ours
+
+
+def _is_accepted(undo: Transaction) -> bool:
+    """The wallet works on the refund already: it is only asked about, and that may anybody."""
+    return undo.undo_by == UndoBy.REFUND and undo.status is not TransactionStatus.CREATED
 
 
 async def _later(desk: Desk, order: Order, outcome: Outcome | None) -> Progress:
@@ -166,7 +189,7 @@ async def _later(desk: Desk, order: Order, outcome: Outcome | None) -> Progress:
     if undo is None:
         return Progress(order=await fresh(desk, order.key))
     now_ms = desk.clock.now_ms()
-    waited_ms = now_ms - await _earliest_ms(desk, order, undo)
+    waited_ms = now_ms - await _begun_ms(desk, order, undo)
     if waited_ms < desk.limits.undo_budget_s * 1000:
         gaps = (await desk.wallets.of(order)).capabilities.schedule.undo_gaps_s
         return Progress(order=order, look_ms=now_ms + quick_gap_ms(gaps, waited_ms))
@@ -181,7 +204,7 @@ def _trouble(outcome: Outcome | None) -> Trouble | None:
     return outcome.trouble if isinstance(outcome, Unknown) else None
 
 
-async def _earliest_ms(desk: Desk, order: Order, undo: Transaction) -> int:
+async def _begun_ms(desk: Desk, order: Order, undo: Transaction) -> int:
     """A channel's rule: not before so long after the order went out (WeChat: 15 s; close: 300 s)."""
     schedule = (await desk.wallets.of(order)).capabilities.schedule
     waits = {UndoBy.REVERSE: schedule.reverse_wait_s, UndoBy.CLOSE: schedule.close_wait_s}

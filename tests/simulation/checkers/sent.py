@@ -122,10 +122,16 @@ class SentChecker:
         if wish.sn in self.troubles_ms:
             self.troubles_ms[wish.sn] = self._now_ms()
 
+    def read(self, request: HttpRequest) -> Wish:
+        """Read a request; where it names only a refund, its order is found from that."""
+        wish = read_wish(request)
+        movement = None if wish.sn else self.kept.movements.get(wish.refund_no)
+        return wish._replace(sn=movement.sn) if movement else wish
+
     def sent(self, who: str, lane: str, wish: Wish) -> None:
         """A request leaves a gateway process."""
         self.sent_count += 1
-        sn = wish.sn or self._sn_of_refund(wish)
+        sn = wish.sn
         order = self.kept.orders.get(sn)
         if order is None:
             self._court.breach(
@@ -143,10 +149,6 @@ class SentChecker:
                 self._undo(order, wish)
             case "query":
                 self._query(order)
-
-    def _sn_of_refund(self, wish: Wish) -> str:
-        movement = self.kept.movements.get(wish.refund_no)
-        return movement.sn if movement else ""
 
     def _pay(self, order: KeptOrder, wish: Wish) -> None:
         sales = self.asked.get((order.merchant, order.client_sn), [])
