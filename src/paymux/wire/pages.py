@@ -1,23 +1,28 @@
-"""The small addresses beside the protocols: health, metrics, the notification key, QR codes as pictures."""
+"""The small addresses beside the protocols: health, metrics, the notification key, QR codes, description."""
 
 import io
 
 import segno
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from paymux.domain.order import OrderKey
 from paymux.flows.desk import Desk
 from paymux.wire.metrics import Metrics
+from paymux.wire.openapi.page import Description
 
 _QR_BYTES_MAX = 512
 """qr_code has 128 characters at most (upay-v2.md §5); a longer text would only cost us time."""
 _QR_SCALE = 8
 _NOWHERE = OrderKey(0, "", "")
+_NOTHING_ELSE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+"""The page for people brings its looks along, and loads nothing from anywhere."""
 
 
-def page_routes(desk: Desk, metrics: Metrics, *, notify_public_pem: str) -> list[Route]:
+def page_routes(
+    desk: Desk, metrics: Metrics, *, notify_public_pem: str, description: Description
+) -> list[Route]:
     """The routes; /readyz asks the database, /healthz only whether this process turns its loop."""
 
     async def ready(_: Request) -> Response:
@@ -39,12 +44,20 @@ def page_routes(desk: Desk, metrics: Metrics, *, notify_public_pem: str) -> list
             return JSONResponse({"error": "NOT_FOUND", "message": "this gateway signs no notifications"}, 404)
         return PlainTextResponse(notify_public_pem, media_type="application/x-pem-file")
 
+    async def described(_: Request) -> Response:
+        return Response(description.json, media_type="application/json")
+
+    async def explained(_: Request) -> Response:
+        return HTMLResponse(description.page, headers=_NOTHING_ELSE)
+
     return [
         Route("/healthz", healthy),
         Route("/readyz", ready),
         Route("/metrics", measured),
         Route("/.well-known/paymux-notify-key.pem", notify_key),
         Route("/upay/qrcode", qr_picture),
+        Route("/openapi.json", described),
+        Route("/docs", explained),
     ]
 
 

@@ -16,6 +16,7 @@ from paymux.flows.desk import Desk
 from paymux.wire.body import BodyIncomplete, BodyTooLarge, CallerGone, header, read_body
 from paymux.wire.callbacks import callback_routes
 from paymux.wire.metrics import Metrics
+from paymux.wire.openapi.page import Description
 from paymux.wire.pages import page_routes
 from paymux.wire.upay_v2.replies import Answer, call_error
 from paymux.wire.upay_v2.routes import Call, UpayEdge
@@ -30,7 +31,9 @@ def build_app(desk: Desk, *, notify_public_pem: str = "", strict_client_sn: bool
     client_sn of more than 32 bytes (upay-v2.md §13 no. 4).
     """
     metrics = Metrics()
-    routes = [*page_routes(desk, metrics, notify_public_pem=notify_public_pem), *callback_routes(desk)]
+    description = Description(desk.limits, strict_client_sn=strict_client_sn)
+    pages = page_routes(desk, metrics, notify_public_pem=notify_public_pem, description=description)
+    routes = [*pages, *callback_routes(desk)]
     rest = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     return Dispatcher(desk, UpayEdge(desk, strict_client_sn=strict_client_sn), rest, metrics)
 
