@@ -29,6 +29,7 @@ from paymux.kit.notify_key import NotifyKey
 from paymux.kit.seal import Sealer
 from paymux.storage.contract import Notification, Store
 from paymux.storage.opener import open_store
+from paymux.wire.http import BoundedHttp
 from paymux.wire.notify_body import order_body
 from paymux.wire.server import build_app
 from paymux.workers.notifications import NotifyRules
@@ -113,11 +114,16 @@ async def open_desk(settings: Settings, *, log: FilteringBoundLogger) -> AsyncIt
 def alone(database: Path) -> Iterator[None]:
     """Hold the gateway's place at a database file: two would make equal numbers. The lock dies with us.
 
-    Raises `ConfigurationBroken` when another gateway is at work on it; command-line tools may share it.
+    Raises `ConfigurationBroken` when another gateway is at work on it, and when the disk cannot be written;
+    command-line tools may share it.
     """
     place = database.with_name(database.name + ".serving")
-    place.touch(mode=0o600)
-    with place.open("w") as file:
+    try:
+        place.touch(mode=0o600)
+        file = place.open("w")
+    except OSError as error:
+        raise ConfigurationBroken(f"{place} cannot be written ({error}): is it a writable disk?") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -169,7 +175,7 @@ async def serve(
     """
     config = uvicorn.Config(
         asgi,
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -7,11 +7,8 @@ shops of its own, and at the end its log and its files are searched for every se
 import asyncio
 import gzip
 import json
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Self
 
 import pytest
 
@@ -28,6 +25,8 @@ from tests.harness.live import (
     sign,
     tables,
 )
+from tests.harness.raw import Wire
+from tests.harness.raw import request as signed_request
 
 HERE, THERE = shop(11), shop(12)
 """Two merchants of one gateway."""
@@ -47,60 +46,11 @@ AMOUNT = "total_amount金额为整数，长度不超过10位，以分为单位"
 # ---------------------------------------------------------------- the wire
 
 
-class Wire:
-    """One connection, as plain as the system gives it; what is sent is what is given."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        host, _, port = gateway.url.removeprefix("http://").rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=20)
-        self._file = self._socket.makefile("rb")
-
-    def send(self, *parts: bytes) -> None:
-        """Send; a gateway that has heard enough may hang up meanwhile."""
-        with suppress(ConnectionError):
-            for part in parts:
-                self._socket.sendall(part)
-
-    def answer(self) -> Json:
-        """Read one reply: HTTP 200 and a JSON object in the protocol's envelope."""
-        status, headers, content = self.reply()
-        assert status == 200
-        assert headers["content-type"] == "application/json; charset=utf-8"
-        found = json.loads(content)
-        assert {"result_code", "error_code", "error_message"} <= found.keys()
-        assert isinstance(found, dict)
-        return found
-
-    def reply(self) -> tuple[int, dict[str, str], bytes]:
-        """Read status, headers and body of whatever comes next."""
-        status = int(self._file.readline().split()[1])
-        headers: dict[str, str] = {}
-        while (line := self._file.readline().decode().rstrip("\r\n")) != "":
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        return status, headers, self._file.read(int(headers.get("content-length", "0")))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._socket.close()
-
-
 def request(
     content: bytes, *, path: str = "/upay/v2/pay", method: str = "POST", **headers: str | None
 ) -> bytes:
     """A whole request, signed by the terminal HERE; a header given as None is left out."""
-    given: dict[str, str | None] = {
-        "Host": "gateway",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(content)),
-        "Authorization": f"{HERE.terminal_sn} {sign(content, HERE.terminal_key)}",
-    }
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = [f"{name}: {value}" for name, value in given.items() if value is not None]
-    return f"{method} {path} HTTP/1.1\r\n".encode() + "\r\n".join([*lines, "", ""]).encode() + content
+    return signed_request(content, HERE, path=path, method=method, **headers)
 
 
 def ask(gateway: Gateway, *parts: bytes, but: str = "") -> Json:

@@ -7,9 +7,18 @@ from fnmatch import fnmatch
 import pytest
 
 from tests.house import project
-from tests.house.code_rules import FILE_LINES_MAX, floats, long_functions, unexplained_exceptions
+from tests.house.code_rules import (
+    FILE_LINES_MAX,
+    floats,
+    leaky_comparisons,
+    long_functions,
+    unexplained_exceptions,
+)
 
 MONEY_ROOMS = ("domain", "flows", "storage", "wire", "channels")
+
+ROOMS_OF_STRANGERS = ("wire", "flows", "channels", "storage", "workers", "domain", "sandbox")
+"""Where a secret may be held against what somebody from outside has sent."""
 
 LONG_FILES = {
     "src/paymux/channels/*/channel.py": "one channel, one sitting: facts, verbs, builders, readers",
@@ -75,6 +84,51 @@ def test_no_float_near_money() -> None:
         for room in MONEY_ROOMS
         for path in project.matching(f"src/paymux/{room}/*.py")
         for use in floats(path.read_text(), strict=room == "domain")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "ok = sign == expected",
+        "ok = claim.sign != given",
+        "ok = fields['sign'] == mine",
+        "ok = fields.get('sign', '') == mine",
+        "ok = sign(body, key).encode() == given",
+        "ok = hashlib.md5(body).hexdigest() == given",
+        "ok = given in (terminal.current_key, terminal.last_key)",
+        "ok = given not in keys",
+        "ok = vendor_key.startswith(given)",
+        "ok = expected.upper() == signature.upper()",
+        "ok = sign == mine  # house: compare-ok",
+    ],
+)
+def test_a_leaky_comparison_is_found(planted: str) -> None:
+    """Each way of comparing that takes longer the more is right is seen."""
+    assert len(list(leaky_comparisons(planted))) == 1
+
+
+def test_what_only_looks_leaky_is_left_alone() -> None:
+    """Constant time, kinds and names of fields, emptiness, identity, and what has its reason."""
+    fine = (
+        "a = hmac.compare_digest(sign, given)\n"
+        "b = sign_type == given_type\n"
+        "c = name != 'sign'\n"
+        "d = key == ''\n"
+        "e = key is None or not sign\n"
+        "f = known_key == key  # house: compare-ok both are ours\n"
+    )
+    assert list(leaky_comparisons(fine)) == []
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    """Who guesses a signature or key learns nothing from how long the no takes."""
+    found = [
+        f"{project.name(path)}: {comparison}"
+        for room in ROOMS_OF_STRANGERS
+        for path in project.matching(f"src/paymux/{room}/*.py")
+        for comparison in leaky_comparisons(path.read_text())
     ]
     assert found == []
 

@@ -36,7 +36,7 @@ def broken_links(path: Path, text: str) -> Iterator[str]:
 def make_targets_named(text: str) -> set[str]:
     """Return each word the code in a Markdown text passes to make."""
     code = [*_FENCE.finditer(text), *_CODE.finditer(_FENCE.sub("", text))]
-    command = re.compile(r"(?:^|[`$;&]\s*)make ([a-z][a-z-]*)", re.MULTILINE)
+    command = re.compile(r"(?:^|[`$;&]\s*)make ([a-z][a-z0-9-]*)", re.MULTILINE)
     return {target for match in code for target in command.findall(match.group())}
 
 

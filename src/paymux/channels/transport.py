@@ -9,13 +9,15 @@ used, bodies never unpacked.
 import asyncio
 import functools
 import ipaddress
+import os
 import socket
 import ssl
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -76,12 +78,16 @@ class AiohttpTransport:
         self, url: str, headers: dict[str, str], body: bytes, timeout_s: int
     ) -> HttpResponse:
         """Deliver a notification to a public address, pinned to what was resolved and checked."""
-        if not self._allow_private:
-            _refuse_internal_literal(url)
         if self._merchants is None:
-            resolver = MerchantResolver(public_only=not self._allow_private)
+            public_only = not self._allow_private
             self._merchants = _session(
-                aiohttp.TCPConnector(resolver=resolver, limit=100, limit_per_host=8, use_dns_cache=False)
+                aiohttp.TCPConnector(
+                    resolver=MerchantResolver(public_only=public_only),
+                    socket_factory=_public_socket if public_only else None,
+                    limit=100,
+                    limit_per_host=8,
+                    use_dns_cache=False,
+                )
             )
         return await _exchange(self._merchants, "POST", url, headers, body, timeout_s)
 
@@ -147,13 +153,20 @@ class MerchantResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+_IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet."""
+    """Whether an IP address belongs to the public internet; IPv4 in IPv6's clothes counts as IPv4."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if embedded is not None:
-            ip = embedded
+        if ip in _NAT64:
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if embedded is None and ip not in _IPV6_INTERNET:
+            return False
+        ip = embedded or ip
     return ip.is_global and not ip.is_multicast
 
 
@@ -163,17 +176,15 @@ def _refuse_internal(address: str) -> None:
         raise AddressForbidden(message)
 
 
-def _refuse_internal_literal(url: str) -> None:
-    host = urlsplit(url).hostname or ""
-    try:
-        address = socket.inet_ntoa(socket.inet_aton(host))  # also 127.1, 0x7f000001 and 2130706433
-    except (OSError, UnicodeEncodeError):
-        address = host
-    try:
-        ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return
-    _refuse_internal(address)
+def _public_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    """Look at the address once more, just before it is connected to.
+
+    A host that is an address itself meets no resolver, and it can be spelled in more ways (127.1, 0x7f.1,
+    ①②⑦.0.0.1) than a look at the URL would know.
+    """
+    family, kind, protocol, _, place = info
+    _refuse_internal(str(place[0]))
+    return socket.socket(family, kind, protocol)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
@@ -238,10 +249,24 @@ def _tls_context(tls: ClientTls, *, mutual: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=tls.ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if mutual and tls.certificate:
-        # the ssl module reads a client certificate from a file only
-        with tempfile.TemporaryDirectory() as folder:
-            pem = Path(folder) / "client.pem"
-            pem.touch(mode=0o600)
-            pem.write_text(tls.key.rstrip() + "\n" + tls.certificate)
+        with _file_in_memory(tls.key.rstrip() + "\n" + tls.certificate) as pem:
             context.load_cert_chain(pem)
     return context
+
+
+@contextmanager
+def _file_in_memory(text: str) -> Iterator[Path]:
+    """A file for the ssl module, which takes a key from files only, that no kill leaves behind on a disk.
+
+    Where the system knows no such files it is a temporary one, readable only by us.
+    """
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("client.pem"), "w") as file:
+            file.write(text)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as temporary:
+        temporary.write(text)
+        temporary.flush()
+        yield Path(temporary.name)

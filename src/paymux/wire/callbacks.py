@@ -6,19 +6,24 @@ anything went wrong.
 """
 
 import asyncio
+from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from paymux.channels.contract import Callback
 from paymux.domain.order import OrderKey
+from paymux.domain.people import BUCKETS
 from paymux.flows.callback import callback
 from paymux.flows.desk import Desk
 from paymux.wire.body import BodyIncomplete, BodyTooLarge, CallerGone, read_body
 
-_ORDER = "/callbacks/{account}/{bucket:int}/{merchant_id}/{sn}"
+_ORDER = "/callbacks/{account}/{bucket}/{merchant_id}/{sn}"
 _REFUND = _ORDER + "/refunds/{tsn}"
+_BUCKETS = {str(bucket): bucket for bucket in range(BUCKETS)}
+"""As they are spelled in addresses; a number of any length would end in the database's own errors."""
 
 
 def callback_routes(desk: Desk) -> list[Route]:
@@ -31,11 +36,10 @@ def callback_routes(desk: Desk) -> list[Route]:
 
 
 async def _called(desk: Desk, request: Request) -> Response:
-    path = request.path_params
-    key = OrderKey(path["bucket"], path["merchant_id"], path["sn"])
+    key = _key(request.path_params)
     try:
         raw = await _raw(desk, request)
-        ack = await callback(desk, path["account"], key, raw)
+        ack = await callback(desk, request.path_params["account"], key, raw)
     except (BodyTooLarge, BodyIncomplete, CallerGone) as error:
         desk.log.warning("callback.unread", sn=key.sn, reason=type(error).__name__)
         return PlainTextResponse("unread", status_code=400)
@@ -44,6 +48,13 @@ async def _called(desk: Desk, request: Request) -> Response:
         desk.log.exception("callback.failed", alarm=True, sn=key.sn, incident=incident)
         return PlainTextResponse("failed", status_code=500)
     return Response(ack.body, status_code=ack.status, headers={"content-type": ack.content_type})
+
+
+def _key(path: dict[str, Any]) -> OrderKey:
+    bucket = _BUCKETS.get(path["bucket"])
+    if bucket is None:
+        raise HTTPException(404)  # an address we never gave to anybody
+    return OrderKey(bucket, path["merchant_id"], path["sn"])
 
 
 async def _raw(desk: Desk, request: Request) -> Callback:

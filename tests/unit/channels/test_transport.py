@@ -1,13 +1,17 @@
 """The one HTTP client: what proves that nothing was sent, and where notifications may not go (SSRF)."""
 
 import asyncio
+import os
 import socket
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from paymux.channels.contract import HttpRequest, HttpResponse
+from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
 from paymux.channels.transport import (
     AddressForbidden,
     AiohttpTransport,
@@ -15,6 +19,7 @@ from paymux.channels.transport import (
     NotSent,
     is_public,
 )
+from paymux.sandbox.keys import make_keys
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsuccess"
@@ -261,3 +266,30 @@ def test_redirects_are_not_followed() -> None:
         assert inner.connections == 0
 
     with_transport(story, private=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory")
+def test_no_client_key_is_written_to_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ssl module reads a key from a file; a process killed at that moment leaves none behind."""
+    load, left_behind = ssl.SSLContext.load_cert_chain, []
+
+    def watched(context: ssl.SSLContext, path: Path) -> None:
+        load(context, path)
+        left_behind.append(list(tmp_path.rglob("*")))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
+    keys = make_keys()
+    tls = ClientTls(certificate=keys.wechat_client.cert, key=keys.wechat_client.key, ca=keys.tls_ca_cert)
+    request = HttpRequest(
+        method="POST", url="https://127.0.0.1:1/", headers={}, body=b"", timeout_s=2, mutual_tls=True
+    )
+
+    async def story() -> None:
+        transport = AiohttpTransport(calls_per_account=1, allow_private_targets=True)
+        with pytest.raises(NotSent):
+            await transport.send("a", tls, request)
+        await transport.close()
+
+    asyncio.run(story())
+    assert left_behind == [[]]

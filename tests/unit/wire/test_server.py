@@ -19,6 +19,7 @@ from paymux.domain.people import Terminal
 from paymux.flows.desk import Desk
 from paymux.wire import body as body_module
 from paymux.wire.metrics import Metrics
+from paymux.wire.openapi.page import Description
 from paymux.wire.pages import page_routes
 from paymux.wire.server import build_app, plain_path
 from tests.contract.upay.edge import (
@@ -361,7 +362,9 @@ def test_qr_pictures_of_nothing_or_too_much(query: str) -> None:
 
 def _pages() -> ASGIApp:
     """The pages alone: a picture needs no desk, but a thread, which a town in virtual time has not."""
-    return Starlette(routes=page_routes(None, Metrics(), notify_public_pem=""))  # type: ignore[arg-type]  # see above
+    description = Description(Limits(), strict_client_sn=False)
+    routes = page_routes(None, Metrics(), notify_public_pem="", description=description)  # type: ignore[arg-type]  # see above
+    return Starlette(routes=routes)
 
 
 def test_activation_is_logged_without_its_key() -> None:

@@ -30,6 +30,8 @@ from paymux.wire.upay_v2.replies import Answer
 from paymux.wire.upay_v2.signing import NOBODY, Claim, body_digest, diagnose, matching_key, read_claim
 
 Handler = Callable[[Claim, bytes], Awaitable[Answer]]
+_SN_CHARS_MAX = 32
+"""The longest terminal_sn there may be (upay-v2.md §3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class UpayEdge:
         others = await self._mistakable(claim, body)
         self._desk.log.warning(
             "sign.refused",
-            sn=claim.sn,
+            sn=claim.sn if tried else _shown(claim.sn),
             header_fault=claim.fault,
             body_bytes=len(body),
             body_md5=body_digest(body),
@@ -251,6 +253,12 @@ class UpayEdge:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _shown(sn: str) -> str:
+    """Return nobody's number as the log may show it: a till may have put its key in the number's place."""
+    is_number = sn.isascii() and sn.isdecimal() and len(sn) <= _SN_CHARS_MAX
+    return sn if is_number or not sn else f"{sn[:4]}… ({len(sn)} characters)"
 
 
 def _keys(terminal: Terminal | None) -> tuple[str, ...]:

@@ -1,0 +1,65 @@
+"""uvicorn's HTTP/1.1 with the bounds it lacks: how large and how slow what stands around a body may be.
+
+Bodies are bounded where they are read (`wire/body.py`). Heads and trailers are collected by the server before
+anybody of ours sees them: without a bound one connection fills the memory, or keeps its place for ever.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from paymux.wire.body import DISCARDED_BYTES_MAX
+
+HEAD_BYTES_MAX = 65_536
+"""Request line and header fields. Honest ones have a few hundred bytes."""
+FIELDS_MAX = 256
+"""Header and trailer fields of one request: each costs thirty times the bytes it is sent in."""
+MESSAGE_BYTES_MAX = DISCARDED_BYTES_MAX * 2
+"""Everything after a head: the largest body that is thrown away, and whatever chunks are wrapped in."""
+HEAD_WAIT_S = 30
+"""The next head must be whole within one to two of these; an idle connection is closed much sooner."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Hangs up on who sends too much around his bodies, or too slowly. A request hardly feels it."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own business
+        super().__init__(*given, **more)
+        self.headers = []  # uvicorn has None until the first request
+        self._stage: object = None
+        self._taken = 0
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Start to watch the clock."""
+        super().connection_made(transport)
+        self._look = self.loop.call_later(HEAD_WAIT_S, self._hang_up_on, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        super().connection_lost(exc)
+        if self._look is not None:
+            self._look.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; hang up when the head, or what follows it, goes on beyond its bounds."""
+        super().data_received(data)
+        cycle: Any = self.cycle  # None until the first head is whole
+        whole = cycle is not None and cycle.scope is self.scope
+        stage = cycle if whole else self.scope
+        if stage is not self._stage:
+            self._stage, self._taken = stage, 0
+        self._taken += len(data)
+        bytes_max = MESSAGE_BYTES_MAX if whole else HEAD_BYTES_MAX
+        if self._taken > bytes_max or len(self.headers) > FIELDS_MAX:
+            self.transport.close()
+
+    def _hang_up_on(self, seen: object) -> None:
+        """Hang up if no head became whole since the last look; `seen` is what had been answered then."""
+        cycle: Any = self.cycle
+        resting = cycle is None or cycle.response_complete
+        if resting and cycle is seen:
+            self.transport.close()
+            return
+        self._look = self.loop.call_later(HEAD_WAIT_S, self._hang_up_on, cycle if resting else self)
