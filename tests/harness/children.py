@@ -51,6 +51,12 @@ class Child:
         self._process.start()
 
     @property
+    def pid(self) -> int:
+        """The process's number; meaningful while it runs."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs; the negative signal number when a signal ended it."""
         return self._process.exitcode

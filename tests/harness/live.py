@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -75,11 +75,14 @@ class Gateway:
         assert self._child is not None
         return self._child
 
-    def spawn(self, *, crash_at: str = "") -> Child:
-        """Begin a process without waiting for anything; `crash_at` names the point where it kills itself."""
+    def spawn(self, *, crash_at: str = "", program: Callable[..., object] = command) -> Child:
+        """Begin a process without waiting for anything; `crash_at` names the point where it kills itself.
+
+        `program` runs the `paymux` command line it is given; a test may hand in one that ends it early.
+        """
         armed = {"PAYMUX_CRASH_AT": crash_at} if crash_at else {}
         port = str(self._port)
-        self._child = Child(command, "serve", "--port", port, log=self.log, settings=self._settings | armed)
+        self._child = Child(program, "serve", "--port", port, log=self.log, settings=self._settings | armed)
         return self._child
 
     async def start(self, *, crash_at: str = "") -> None:
@@ -112,7 +115,7 @@ class Gateway:
     async def run(self, *arguments: str) -> str:
         """Run another `paymux` command on the same data; return what it prints."""
         self._commands += 1
-        log = self.data.with_name(f"{self.data.name}.{self._commands}.out")
+        log = self.log.with_name(f"{self.data.name}.{self._commands}.out")
         child = Child(command, *arguments, log=log, settings=self._settings)
         try:
             assert await child.ended() == 0, child.text
@@ -314,18 +317,18 @@ class Wallets:
 
     async def accounts(self, *names: str) -> list[Json]:
         """The accounts of these names, fit for a provisioning file."""
-        rows = await self._get("accounts")
+        rows = await self.rows("accounts")
         return [row for row in rows if row["name"] in names]
 
     async def books(self) -> Books:
         """The wallets' books."""
-        return _as_books(await self._get("books"))
+        return _as_books(await self.rows("books"))
 
     async def journal(self, sn: str = "") -> list[tuple[str, str, int, str]]:
         """Every movement of an order (of all orders): what, out_trade_no, fen, refund number."""
         return [
             (row["what"], row["out_trade_no"], row["amount_fen"], row["refund_no"])
-            for row in await self._get("journal")
+            for row in await self.rows("journal")
             if row["what"] != "topup" and sn in ("", row["out_trade_no"])
         ]
 
@@ -334,7 +337,8 @@ class Wallets:
         async with self._http.post(f"{self._url}/_sandbox/faults", json=fault) as reply:
             assert reply.status == 200, await reply.text()
 
-    async def _get(self, name: str) -> list[Json]:
+    async def rows(self, name: str) -> list[Json]:
+        """A list of its control API as it is: accounts, books, journal, transcript."""
         async with self._http.get(f"{self._url}/_sandbox/{name}") as reply:
             assert reply.status == 200
             rows = await reply.json()

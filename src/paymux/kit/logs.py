@@ -9,7 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -46,7 +47,7 @@ def setup_logs(
     *, level: str = "info", form: Literal["json", "console"] = "json", stream: TextIO | None = None
 ) -> FilteringBoundLogger:
     """Return the logger, and route the standard `logging` module to the same place (default: stderr)."""
-    out = stream or sys.stderr
+    out = cast("TextIO", _Forgiving(stream or sys.stderr))
     number = logging.getLevelNamesMapping()[level.upper()]
     _route_standard_logging(out, number=number, form=form)
     return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog cannot know the wrapper class
@@ -55,6 +56,28 @@ def setup_logs(
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
+
+
+class _Forgiving:
+    """A stream whose failures are nobody else's: a log on a full disk loses lines, and no payment for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if it can be done."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if it can be done."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person reads it at once."""
+        return self._stream.isatty()
 
 
 def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,5 +1,6 @@
 """Logs: one line per event, and no secret in any of them (promise M9)."""
 
+import errno
 import io
 import logging
 from collections.abc import Iterator
@@ -103,3 +104,26 @@ def test_the_level_is_kept() -> None:
     log.info("order.paid")
     log.warning("client_sn.long")
     assert [msgspec.json.decode(line)["event"] for line in out.getvalue().splitlines()] == ["client_sn.long"]
+
+
+class FullDisk(io.StringIO):
+    """A log file on a disk that is full until it is not."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        """Fail as the operating system does."""
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_log_that_cannot_be_written_harms_nobody() -> None:
+    """Whoever logs goes on working, and what is logged once there is room again can be read."""
+    out = FullDisk()
+    log = setup_logs(stream=out)
+    log.error("call.failed", alarm=True)
+    logging.getLogger("somelibrary").warning("trouble")
+    out.is_full = False
+    log.info("order.paid")
+    assert [msgspec.json.decode(line)["event"] for line in out.getvalue().splitlines()] == ["order.paid"]
