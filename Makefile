@@ -4,6 +4,12 @@
 PYTHON       ?= python3
 TEST_WORKERS ?= 2
 ARGS         ?=
+SEEDS        ?= 1..1000
+ORDERS       ?= 1000
+CYCLES       ?= 1000
+SEED         ?=
+RUNS         ?= 1000000
+TARGET       ?= all
 
 BIN         := .venv/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
@@ -15,10 +21,10 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .tools/pip-tools/bin/pip-compi
 MAKEFLAGS     += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock sdk-tools clean
+.PHONY: help demo test check simulate replay mutants reliability kill9 fuzz bench lock sdk-tools clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 demo: .venv/.run ## start gateway, sandbox and console on this machine, and print how to pay
 	@exec $(BIN)/paymux demo $(ARGS)
@@ -33,6 +39,24 @@ check: .venv/.dev ## lint, format, types, walls, rules of the house
 	@$(BIN)/lint-imports --no-cache > .venv/walls.txt || { cat .venv/walls.txt; exit 1; }
 	@$(BIN)/python -m pytest --quiet -n $(TEST_WORKERS) tests/house
 
+simulate: .venv/.dev ## live through the days of SEEDS, ORDERS customers each, under every fault; no promise may break
+	@$(BIN)/python -m tests.simulation --seeds "$(SEEDS)" --orders "$(ORDERS)" --jobs $(TEST_WORKERS) $(ARGS)
+
+replay: .venv/.dev ## live each day of SEEDS twice, in other orders and under other hash seeds: the histories must be equal
+	@$(BIN)/python -m tests.simulation.replay --seeds "$(SEEDS)" $(ARGS)
+
+mutants: .venv/.dev ## plant each known money bug in a copy of the source: the simulation must catch it
+	@$(BIN)/python -m tests.mutants --jobs $(TEST_WORKERS) $(ARGS)
+
+reliability: .venv/.dev ## write docs/reliability.md anew from the figures of the last long runs
+	@$(BIN)/python -m tests.reliability
+
+kill9: .venv/.dev ## kill the gateway CYCLES times under load (SEED repeats a run), and weigh the books
+	@$(BIN)/python -m tests.kill9 --cycles "$(CYCLES)" --seed "$(SEED)" $(ARGS)
+
+fuzz: .venv-fuzz/.made ## try RUNS inputs, led by coverage, on each parser of outside bytes (or TARGET)
+	@PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz --runs "$(RUNS)" $(addprefix --target ,$(TARGET)) $(addprefix --seed ,$(SEED)) $(ARGS)
+
 bench: .venv-bench/.made ## measure, and compare with what the machine can do at all
 	@.venv-bench/bin/python -m bench.run $(ARGS)
 
@@ -40,6 +64,7 @@ lock: .tools/pip-tools/.made ## choose newer versions and write them down with t
 	@$(PIP_COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
 	@$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@$(PIP_COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock pyproject.toml
+	@$(PIP_COMPILE) --extra fuzz --constraint requirements.lock --output-file requirements-fuzz.lock pyproject.toml
 	@$(PIP_COMPILE) --output-file tests/sdk/python/alipay-sdk.lock tests/sdk/python/alipay-sdk.in
 	@$(PIP_COMPILE) --output-file tests/sdk/python/wechatpy.lock tests/sdk/python/wechatpy.in
 	@cd tests/sdk/npm && npm install --package-lock-only --silent
@@ -47,7 +72,7 @@ lock: .tools/pip-tools/.made ## choose newer versions and write them down with t
 sdk-tools: .tools/alipay-sdk/.made .tools/wechatpy/.made .tools/npm/.made ## fetch the SDKs others wrote, which our tests drive
 
 clean: ## remove what make made; data stays
-	@rm -rf .venv .venv-bench .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench .venv-fuzz .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the tools; each stamp is newer than the lock it was made from
@@ -73,6 +98,12 @@ clean: ## remove what make made; data stays
 .venv-bench/.made: requirements-bench.lock | .venv/.made
 	@$(BIN)/python -m venv .venv-bench && echo '*' > .venv-bench/.gitignore
 	@.venv-bench/bin/python $(PIP_INSTALL) --require-hashes -r requirements-bench.lock
+	@touch $@
+
+# Of its own, too: the fuzzer brings a compiled library for few kinds of machine.
+.venv-fuzz/.made: requirements-fuzz.lock | .venv/.made
+	@$(BIN)/python -m venv .venv-fuzz && echo '*' > .venv-fuzz/.gitignore
+	@.venv-fuzz/bin/python $(PIP_INSTALL) --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 .tools/pip-tools/.made: | .venv/.made

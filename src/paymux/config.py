@@ -6,10 +6,10 @@ table `[limits]` and `PAYMUX_LIMITS_<FIELD>`. The environment wins over the file
 """
 
 import ast
+import functools
 import inspect
 import itertools
 import os
-import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 
 from paymux.domain.errors import ConfigurationBroken
 from paymux.domain.limits import Limits
+from paymux.kit.toml import read_toml
 
 DEFAULT_FILE = Path("paymux.toml")
 PREFIX = "PAYMUX_"
@@ -116,6 +117,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.data_dir / "notify_key.pem"
 
 
+_LIMIT_MAX = 1_000_000_000
+"""Thirty years, or a gigabyte: more is a typing mistake, and more than a clock or the database can hold."""
 LIMIT_NAMES = Limits.__struct_fields__
 SECRETS = frozenset({"master_key"})
 """Settings that are never shown."""
@@ -170,12 +173,7 @@ def _default_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationBroken(f"settings file {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationBroken(f"settings file {path} is no valid TOML: {error}") from error
+    table = read_toml(path, name=f"settings file {path}")
     limits = table.pop("limits", {})
     if not isinstance(limits, dict):
         raise ConfigurationBroken(f"{path}: limits must be a table: write [limits]")
@@ -203,16 +201,25 @@ def _converted(key: str, value: Any, *, source: str) -> Any:  # noqa: ANN401 - a
     forms = _forms()
     if key not in forms:
         raise ConfigurationBroken(f"{source}: unknown setting {key}; `paymux settings` lists all of them")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigurationBroken(f"{source}: {key} must not hold a NUL character")
     if forms[key] == Path | None or forms[key] is Path:
-        if not isinstance(value, str | Path) or not str(value):
-            raise ConfigurationBroken(f"{source}: {key} must be a path")
-        return Path(value).expanduser()
+        return _path(key, value, source=source)
     try:
         return msgspec.convert(value, forms[key], strict=not source.startswith("variable "))
     except msgspec.ValidationError as error:
         shown = "" if key in SECRETS else f", not {value!r}"
         text = f"{source}: {key} must be {form_text(forms[key])}{shown} ({error})"
         raise ConfigurationBroken(text) from error
+
+
+def _path(key: str, value: Any, *, source: str) -> Path:  # noqa: ANN401 - as above
+    if not isinstance(value, str | Path) or not str(value):
+        raise ConfigurationBroken(f"{source}: {key} must be a path")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # ~somebody nobody knows here
+        raise ConfigurationBroken(f"{source}: {key} must be a path, not {str(value)!r} ({error})") from error
 
 
 def _build(values: dict[str, Any]) -> Settings:
@@ -232,8 +239,12 @@ def _check_limit(name: str, value: int | tuple[int, ...]) -> None:
     if not numbers or min(numbers) < least:
         message = f"limits.{name} must be at least {least}"
         raise ValueError(message)
+    if max(numbers) > _LIMIT_MAX:
+        message = f"limits.{name} must be at most {_LIMIT_MAX}"
+        raise ValueError(message)
 
 
+@functools.cache
 def _forms() -> dict[str, Any]:
     """Return key → type of every setting."""
     plain = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "limits"}

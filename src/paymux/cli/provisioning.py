@@ -25,6 +25,8 @@ PRODUCTION_URLS = {
     "wechat": "https://api.mch.weixin.qq.com",
 }
 """What base_url is when a channel_account names none: the wallets' own addresses."""
+USES_MAX = 1_000_000_000
+"""As good as for ever; the database has no room for every number a file can hold."""
 CONTRACT_KEYS = ("app_id", "mch_id", "seller_id", "sub_mch_id")
 """Who we are to the wallet; keys and certificates may be renewed, these may not."""
 
@@ -124,8 +126,8 @@ class _Desk:
     def code(self, entry: Entry) -> ActivationCode:
         """An activation code: one use and for ever, unless the entry says otherwise."""
         uses = entry.values.get("uses", 1)
-        if not isinstance(uses, int) or isinstance(uses, bool) or uses < 1:
-            raise entry.wrong("uses", "must be a whole number of 1 or more")
+        if not isinstance(uses, int) or isinstance(uses, bool) or not 1 <= uses <= USES_MAX:
+            raise entry.wrong("uses", f"must be a whole number from 1 to {USES_MAX}")
         store = self._stores[entry.text("store_sn")]
         zone = ZoneInfo(self._merchants[store.merchant_sn].timezone)
         expires_ms = _expires_ms(entry, zone)
@@ -238,10 +240,10 @@ def _content(entry: Entry, key: str, value: str | bool, folder: Path) -> str:  #
         return str(value).lower()
     if not value.startswith("file:"):
         return value
-    path = folder / Path(value.removeprefix("file:")).expanduser()
     try:
+        path = folder / Path(value.removeprefix("file:")).expanduser()
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # no UTF-8, no file name, ~somebody nobody knows
         raise entry.wrong(key, f"names a file that cannot be read: {error}") from error
 
 

@@ -4,12 +4,12 @@ docs/provisioning.md explains it to people; `TABLES` is the law. Every complaint
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from paymux.domain.errors import ConfigurationBroken
+from paymux.kit.toml import read_toml
 
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vendor": (("vendor_sn", "vendor_key", "app_id"), ()),
@@ -51,12 +51,7 @@ class Entry:
 
 def read_file(path: Path) -> dict[str, Any]:
     """Return the parsed TOML; raises `ConfigurationBroken`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationBroken(f"{path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationBroken(f"{path} is no valid TOML: {error}") from error
+    return read_toml(path, name=str(path))
 
 
 def entries_of(tables: Mapping[str, Any], *, where: str) -> Iterator[Entry]:
@@ -92,8 +87,11 @@ def _check_keys(entry: Entry) -> None:
         known = required + optional
         if entry.table != "channel_account" and key not in known:
             raise entry.wrong(key, f"is not known here: remove it or mend its spelling ({', '.join(known)})")
-        if key not in _NOT_TEXT and not isinstance(value, str | bool if key not in known else str):
-            raise entry.wrong(key, f'must be text: write it in quotes, "{value}"')
         is_number = key in _NUMBER_KEYS or (key == "name" and entry.table == "channel_account")
+        is_switch = isinstance(value, bool) and key not in known and not is_number
+        is_other = key in _NOT_TEXT and key in known
+        if not is_other and not is_switch and not isinstance(value, str):
+            shown = f', "{value}"' if key in _NUMBER_KEYS else ""  # all else may be a secret
+            raise entry.wrong(key, f"must be text: write it in quotes{shown}")
         if is_number and value and not _NUMBER.fullmatch(value):
             raise entry.wrong(key, "may hold letters, digits, _ . and - only, at most 64 of them")

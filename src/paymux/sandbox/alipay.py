@@ -298,7 +298,7 @@ def _biz_content(fields: dict[str, str]) -> dict[str, Any]:
     """Read the business parameters; numbers with a point stay text, so no float comes near money."""
     try:
         return _DECODER.decode(fields.get("biz_content") or "{}")
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise Rejected("40002", "isv.invalid-parameter", "biz_content不是合法的JSON") from None
 
 

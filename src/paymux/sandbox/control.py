@@ -232,7 +232,7 @@ class Control:
 def _read(call: Call, form: type[BODY]) -> BODY:
     try:
         return msgspec.json.decode(call.body or b"{}", type=form)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(str(error)) from None
 
 

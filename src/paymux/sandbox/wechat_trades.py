@@ -270,6 +270,8 @@ class WechatTrades:
         number = request.fields.get("out_trade_no", "")
         if not _NUMBER.fullmatch(number):
             raise _invalid("out_trade_no")
+        if self._bank.find(request.account.name, number):  # it is the transaction_id that nobody knows
+            raise _invalid("transaction_id")
         order = Order(
             wallet="wechat",
             account=request.account.name,

@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from paymux.app import alone
 from paymux.cli.admin import row_of
 from paymux.cli.main import main
+from paymux.domain.errors import ConfigurationBroken
 from paymux.domain.order import Order, OrderStatus
 from paymux.domain.payways import PAYWAY_NAMES
 from tests.house.project import ROOT
@@ -85,6 +87,13 @@ def test_trouble_is_one_readable_message(words: tuple[str, ...], said: str) -> N
     assert said in result.output
     assert "Traceback" not in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A disk that came back read-only ends a start with a message, not with a traceback."""
+    (tmp_path / "paymux.db.serving").mkdir()
+    with pytest.raises(ConfigurationBroken, match=r"paymux\.db\.serving cannot be written"):
+        alone(tmp_path / "paymux.db").__enter__()
 
 
 def test_looking_at_nothing_makes_nothing(tmp_path: Path) -> None:

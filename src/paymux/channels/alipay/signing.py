@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -20,6 +20,8 @@ from paymux.domain.errors import ConfigurationBroken
 _PADDING = padding.PKCS1v15()
 _SHA256 = hashes.SHA256()
 _RSA_OIDS = "1.2.840.113549.1.1."
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""All that the library says to bytes that are no key and no certificate, or of a kind it does not know."""
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -48,7 +50,7 @@ def read_private_key(text: str, *, name: str) -> RSAPrivateKey:
     load = serialization.load_pem_private_key if _is_pem(text) else serialization.load_der_private_key
     try:
         key = load(data, password=None)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise ConfigurationBroken(f"{name}: no RSA private key (PKCS#1 or PKCS#8)") from error
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationBroken(f"{name}: RSA2 needs an RSA key")
@@ -61,7 +63,7 @@ def read_public_key(text: str, *, name: str) -> RSAPublicKey:
     load = serialization.load_pem_public_key if _is_pem(text) else serialization.load_der_public_key
     try:
         key = load(data)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise ConfigurationBroken(f"{name}: no RSA public key") from error
     if not isinstance(key, RSAPublicKey):
         raise ConfigurationBroken(f"{name}: RSA2 needs an RSA key")
@@ -72,12 +74,12 @@ def read_certificate(text: str, *, name: str) -> tuple[str, RSAPublicKey]:
     """Return a certificate's number, as Alipay counts it, and its key."""
     try:
         certificate = x509.load_pem_x509_certificate(text.encode())
-        key = certificate.public_key()
-    except ValueError as error:
-        raise ConfigurationBroken(f"{name}: no certificate in PEM form") from error
+        number, key = certificate_sn(certificate), certificate.public_key()
+    except _UNREADABLE as error:
+        raise ConfigurationBroken(f"{name}: no certificate in PEM form that RSA2 can use") from error
     if not isinstance(key, RSAPublicKey):
         raise ConfigurationBroken(f"{name}: RSA2 needs an RSA certificate")
-    return certificate_sn(certificate), key
+    return number, key
 
 
 def certificate_sn(certificate: x509.Certificate) -> str:
@@ -92,24 +94,20 @@ def root_certificate_sn(text: str, *, name: str) -> str:
     The file also holds an SM2 certificate that does not parse; like the others that are not RSA-signed it is
     passed over.
     """
-    numbers = [certificate_sn(one) for one in _certificates(text) if _is_rsa_signed(one)]
+    numbers = "_".join(filter(None, map(_rsa_signed_sn, _CERTIFICATE.findall(text))))
     if not numbers:
         raise ConfigurationBroken(f"{name}: no RSA certificate in PEM form")
-    return "_".join(numbers)
+    return numbers
 
 
-def _certificates(text: str) -> list[x509.Certificate]:
-    found = []
-    for block in _CERTIFICATE.findall(text):
-        try:
-            found.append(x509.load_pem_x509_certificate(block.encode()))
-        except ValueError:
-            continue
-    return found
-
-
-def _is_rsa_signed(certificate: x509.Certificate) -> bool:
-    return certificate.signature_algorithm_oid.dotted_string.startswith(_RSA_OIDS)
+def _rsa_signed_sn(pem: str) -> str:
+    """Return a certificate's number; "" when it is not RSA-signed, or broken in any part we read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        signed_with = certificate.signature_algorithm_oid.dotted_string
+        return certificate_sn(certificate) if signed_with.startswith(_RSA_OIDS) else ""
+    except _UNREADABLE:
+        return ""
 
 
 def _is_pem(text: str) -> bool:

@@ -37,8 +37,11 @@ def write_xml(fields: Mapping[str, str]) -> bytes:
 
 
 def writable(text: str) -> str:
-    """Replace control characters, line ends too, by blanks: what we sign must be what is read back."""
-    return text if text.isprintable() else _UNWRITABLE.sub(" ", text)
+    """Replace control characters, line ends too, by blanks, and cut off blanks at both ends.
+
+    What we sign must be what is read back, also by readers who trim.
+    """
+    return (text if text.isprintable() else _UNWRITABLE.sub(" ", text)).strip()
 
 
 def read_xml(body: bytes) -> dict[str, str]:

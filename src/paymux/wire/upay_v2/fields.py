@@ -7,7 +7,7 @@ ignored (upay-v2.md §4.1). Whatever the bytes are, the worst outcome is INVALID
 import json
 import re
 from collections import Counter
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -108,9 +108,16 @@ class Fields:
             return ""
         if "\0" in value:
             self.fault(f"{name}不可以包含空字符")
-        elif required and value.isspace():
+        elif required and not _is_visible(value):
             self.fault(f"{name}不可以为空")
         return value
+
+
+def _is_visible(value: str) -> bool:
+    """Whether anything of the text can be seen: wallets get blanks for what cannot be printed."""
+    if value.isprintable():
+        return not value.isspace()
+    return any(char.isprintable() and not char.isspace() for char in value)
 
 
 def _amount_fault(value: str) -> str:
@@ -127,7 +134,7 @@ def _amount_fault(value: str) -> str:
 def _read_object(body: bytes) -> dict[str, Any]:
     try:
         given = _DECODER.decode(body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, InvalidOperation):  # 1e9999999999999999999 is beyond Decimal, too
         raise CallRefused("INVALID_PARAMS", "请求体必须为JSON对象，其中的数字不可以过长") from None
     except msgspec.DecodeError as error:
         raise CallRefused("INVALID_PARAMS", f"请求体不是合法的JSON: {error}") from None

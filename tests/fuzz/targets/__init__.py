@@ -1,0 +1,1 @@
+"""The targets, one file per kind of bytes; tests/fuzz/table.py names them."""

@@ -1,0 +1,34 @@
+"""Every fuzz target in short: its seeds and some hundred seeded mutants of them, without coverage guidance.
+
+`make fuzz` does the same for as long as one likes, led by coverage. Here the targets are kept alive, and
+whoever breaks a parser hears of it within seconds.
+"""
+
+import contextlib
+
+import pytest
+
+from tests.fuzz.plain import mutants
+from tests.fuzz.table import TARGETS
+from tests.fuzz.trial import Trial
+
+MUTANTS, SEED = 300, 1
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_input_breaks_a_promise(name: str) -> None:
+    """Seeds and mutants all pass; what fails is shown as a literal to copy into test_regressions.py."""
+    trial = TARGETS[name].make()
+    with contextlib.closing(trial):
+        assert trial.seeds
+        assert all(len(seed) <= trial.bytes_max for seed in trial.seeds)
+        for data in (*trial.seeds, *mutants(trial, count=MUTANTS, seed=SEED)):
+            _tried(name, trial, data)
+
+
+def _tried(name: str, trial: Trial, data: bytes) -> None:
+    try:
+        trial.one(data)
+    except BaseException as error:
+        error.add_note(f"target {name}, seed {SEED}, input {data!r}")
+        raise
