@@ -123,7 +123,7 @@ _HABITS = {
 """What a shop does with an order, and how often on an ordinary day; `tills.py` has them by these names."""
 
 
-_THEME_EVERY = 8
+THEME_EVERY = 8
 _THEMES: dict[str, dict[str, Any]] = {
     "doubt": {
         "request_late": 0.15,
@@ -212,7 +212,7 @@ def forecast(seed: int, orders: int) -> Weather:
         alipay=dice.choice((0.1, 0.2, 0.4)),
         **rates,
     )
-    return weather if seed % _THEME_EVERY else _themed(weather, seed // _THEME_EVERY)
+    return weather if seed % THEME_EVERY else _themed(weather, seed // THEME_EVERY)
 
 
 def _themed(weather: Weather, number: int) -> Weather:

@@ -104,7 +104,10 @@ class AiohttpTransport:
         known = self._lanes.get((lane, mutual))
         if known is not None and known[0] is tls:
             return known[1]
-        context = _tls_context(tls, mutual=mutual) if tls is not None else True
+        try:
+            context = _tls_context(tls, mutual=mutual) if tls is not None else True
+        except (ssl.SSLError, ValueError) as error:
+            raise NotSent(f"the account's certificate, key or CA cannot be used: {_words(error)}") from error
         session = _session(aiohttp.TCPConnector(limit=self._calls_per_account, ssl=context, ttl_dns_cache=60))
         if known is not None:  # the account's certificate was renewed; let calls under way finish
             asyncio.get_running_loop().call_later(_DRAIN_S, asyncio.ensure_future, known[1].close())

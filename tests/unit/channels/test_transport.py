@@ -293,3 +293,20 @@ def test_no_client_key_is_written_to_a_disk(tmp_path: Path, monkeypatch: pytest.
 
     asyncio.run(story())
     assert left_behind == [[]]
+
+
+def test_a_certificate_that_cannot_be_used_sends_nothing() -> None:
+    """A broken PEM is the account's own trouble: the flows hear that nothing was sent, and go on asking."""
+    broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    tls = ClientTls(certificate=broken, key=broken.replace("CERTIFICATE", "PRIVATE KEY"), ca="")
+    request = HttpRequest(
+        method="POST", url="https://127.0.0.1:1/", headers={}, body=b"", timeout_s=2, mutual_tls=True
+    )
+
+    async def story() -> None:
+        transport = AiohttpTransport(calls_per_account=1, allow_private_targets=True)
+        with pytest.raises(NotSent, match="certificate"):
+            await transport.send("a", tls, request)
+        await transport.close()
+
+    asyncio.run(story())
