@@ -62,7 +62,8 @@ def _counted(what: str, tried: int, broken: int, run: Mapping[str, Any]) -> str:
 
 
 def _row(what: str, tried: int, broken: int, bound: str, run: Mapping[str, Any]) -> str:
-    return f"| {what} | {tried:,} | {broken} | {bound} | `{run['command']}` |"
+    command = run["command"].partition(" TARGET=")[0]
+    return f"| {what} | {tried:,} | {broken} | {bound} | `{command}` |"
 
 
 def _simulation(figures: Figures) -> str:
@@ -114,7 +115,7 @@ orders lived through until then; each mutant may live through """
 
 def _kill9(figures: Figures) -> str:
     run = figures["kill9"]
-    rows = [(kind.replace("_", " "), f"{count:,}") for kind, count in run["kinds"].items()]
+    rows = [(f"`{kind}`", f"{count:,}") for kind, count in run["kinds"].items()]
     text = f"""\
 ## kill -9
 

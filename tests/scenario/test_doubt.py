@@ -220,3 +220,33 @@ def test_a_cancel_wechat_gave_up_is_carried_out_after_all(monkeypatch: pytest.Mo
         await town.assert_books_agree()
 
     in_town(story)
+
+
+@BOTH
+def test_an_earlier_refunds_reply_proves_nothing(wallet: str) -> None:
+    """The first refund's genuine reply comes back for the second, which is not carried out: it is repeated."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay(wallet, "00")
+        plain, replies = town.wire.send, []
+
+        async def send(lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
+            if MARKS[wallet] + "refund" not in request.url + request.body.decode() or "query" in request.url:
+                return await plain(lane, tls, request)
+            if len(replies) != 1:
+                replies.append(await plain(lane, tls, request))
+                return replies[-1]
+            replies.append(replies[0])
+            return replies[0]
+
+        town.wire.send = send  # type: ignore[method-assign]  # somebody on the line keeps a request
+        await town.refund(order, 48, "R1")
+        order = await town.rest(order)
+        answer = await town.refund(order, 27, "R2")
+        assert answer.transaction is not None
+        assert answer.transaction.status is TransactionStatus.SUCCESS
+        assert len(replies) == 3
+        await town.assert_books_agree()
+        assert (await town.rest(order)).refunded == 75
+
+    in_town(story)

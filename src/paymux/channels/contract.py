@@ -109,12 +109,16 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Give `amount` of `total` back. `refund_no` never changes for one refund: repeating is safe."""
+    """Give `amount` of `total` back. `refund_no` never changes for one refund: repeating is safe.
+
+    `before`: what we know to have gone back of this order already, in fen, by other refunds.
+    """
 
     out_trade_no: str
     refund_no: str
     amount: int
     total: int
+    before: int = 0
     reason: str = ""
     notify_url: str = ""
 

@@ -148,6 +148,7 @@ def _refund_request(desk: Desk, order: Order, refund: Transaction) -> Refund:
         refund_no=refund.tsn,
         amount=refund.amount,
         total=order.total,
+        before=order.refunded,
         reason="退款",
         notify_url=desk.callback_url(order, refund_tsn=refund.tsn),
     )

@@ -88,6 +88,7 @@ def _refund(desk: Desk, order: Order, undo: Transaction) -> Refund:
         refund_no=undo.tsn,
         amount=undo.amount,
         total=order.total,
+        before=order.refunded,
         reason="撤单",
         notify_url=desk.callback_url(order, refund_tsn=undo.tsn),
     )

@@ -458,9 +458,10 @@ def _read_refund(operation: Refund, fields: Fields) -> Outcome:
         return doubt("the reply does not name our order")
     if _text(fields, "fund_change") != "Y":
         return InProgress(text="accepted; no money moved by this call")
-    # refund_fee counts every refund of the trade so far, this one included.
-    if _fen(fields, "refund_fee") < operation.amount:
-        return doubt("less came back than we asked for")
+    # refund_fee counts every refund of the trade so far, this one included; nothing else in the reply tells
+    # which refund it is about, so an older refund's reply is known by its smaller sum.
+    if _fen(fields, "refund_fee") < operation.before + operation.amount:
+        return doubt("less came back than we asked for, or the reply is about an earlier refund")
     return GaveBack(trade_no=_text(fields, "trade_no"), at_ms=_refunded_ms(fields), had_taken=True)
 
 
