@@ -224,7 +224,7 @@ def test_a_cancel_wechat_gave_up_is_carried_out_after_all(monkeypatch: pytest.Mo
 
 @BOTH
 def test_an_earlier_refunds_reply_proves_nothing(wallet: str) -> None:
-    """The first refund's genuine reply comes back for the second, which is not carried out: it is repeated."""
+    """The first refund's genuine reply comes back for the second, which is not done: it is repeated."""
 
     async def story(town: Town) -> None:
         order = await town.pay(wallet, "00")
