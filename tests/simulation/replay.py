@@ -35,7 +35,8 @@ def main() -> int:
         f"{len(first)} seeds twice, PYTHONHASHSEED {' and '.join(HASH_SEEDS)}: {len(different)} differ",
         *different,
     )
-    figures = {"command": f"make replay SEEDS={options.seeds}", "started": started, "seeds": len(first)}
+    command = f"make replay SEEDS={options.seeds} ARGS='--orders {options.orders}'"
+    figures = {"command": command, "started": started, "seeds": len(first)}
     figures |= {"different": different, "seconds": round(time.monotonic() - began)}
     write_results(Path(options.results), figures)
     return 1 if different or not first else 0
