@@ -13,7 +13,7 @@ from paymux.flows.call import Said
 from paymux.flows.desk import Desk
 from paymux.flows.record import about_tsn, record
 
-ALONE_MS = 15_000
+_ALONE_MS = 15_000
 """For so long after a wish could first be carried out, only who made it durable sends for it."""
 _SURE_MS = 10_000
 """For so long the maker's first refusal is believed: less, for the others' clocks may be ahead of ours."""
@@ -38,7 +38,7 @@ def not_before_ms(movement: Transaction, *, first: bool, begun_ms: int) -> int:
     Two processes that both send at once could each misread the other's end, and no turn is held between them.
     """
     waits = not first and not movement.doubt_ms
-    return begun_ms + ALONE_MS if waits else begun_ms
+    return begun_ms + _ALONE_MS if waits else begun_ms
 
 
 def leaves_doubt(outcome: Outcome) -> bool:

@@ -23,6 +23,8 @@ from paymux.flows.handover import GRACE_MS, leave_to_recovery
 from paymux.flows.record import Judge, about_tsn, fresh, record
 from paymux.storage.contract import DueKind
 
+_REASON = "退款"
+
 
 class RefundProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Where a refund is; `look_ms` 0: nothing is left to do."""
@@ -86,7 +88,7 @@ async def _step(desk: Desk, order: Order, refund: Transaction, *, first: bool) -
     said = await call(desk, order, _operation(desk, order, refund))
     if isinstance(said.outcome, Unknown) and said.outcome.not_found:
         await desk.store.add_events((said.event,))
-        said = await call(desk, order, _refund_request(desk, order, refund))
+        said = await call(desk, order, refund_request(desk, order, refund, reason=_REASON))
     desk.crash("refund.after_send")
     order = await _conclude(desk, order, refund, said, first=first)
     desk.crash("refund.after_record")
@@ -138,27 +140,29 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
 def _operation(desk: Desk, order: Order, refund: Transaction) -> Operation:
     """An accepted or stuck refund is asked about first; one that was never acknowledged is sent again."""
     if refund.status is TransactionStatus.CREATED:
-        return _refund_request(desk, order, refund)
+        return refund_request(desk, order, refund, reason=_REASON)
     return RefundQuery(out_trade_no=order.sn, refund_no=refund.tsn, amount=refund.amount)
 
 
-def _refund_request(desk: Desk, order: Order, refund: Transaction) -> Refund:
+def refund_request(desk: Desk, order: Order, movement: Transaction, *, reason: str) -> Refund:
+    """What a wallet is asked for by a refund, or by an undo that goes by refund; `reason` is for the buyer."""
     return Refund(
         out_trade_no=order.sn,
-        refund_no=refund.tsn,
-        amount=refund.amount,
+        refund_no=movement.tsn,
+        amount=movement.amount,
         total=order.total,
         before=order.refunded,
-        reason="退款",
-        notify_url=desk.callback_url(order, refund_tsn=refund.tsn),
+        reason=reason,
+        notify_url=desk.callback_url(order, refund_tsn=movement.tsn),
     )
 
 
 async def _conclude(desk: Desk, order: Order, refund: Transaction, said: Said, *, first: bool) -> Order:
     outcome = said.outcome
-    sure = is_definite(desk, refund, first=first, begun_ms=refund.ctime_ms)
-    if isinstance(outcome, Refused | Misconfigured) and not (first and sure):
-        return await _doubtful_no(desk, order, refund, said)
+    if isinstance(outcome, Refused | Misconfigured):
+        sure = first and is_definite(desk, refund, first=True, begun_ms=refund.ctime_ms)
+        if not sure:
+            return await _doubtful_no(desk, order, refund, said)
     if isinstance(outcome, Unknown) and outcome.sent:
         return await keep_doubt(desk, order, refund, said)
     return await _book(desk, order, refund, said)

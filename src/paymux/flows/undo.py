@@ -6,7 +6,7 @@ when no earlier request can still be on its way (`doubt.py`). Sources: 00-princi
 channels/01-alipay.md, 03-wechat.md ("Cancel", "Reverse").
 """
 
-from paymux.channels.contract import Close, Operation, Refund, RefundQuery, Reverse
+from paymux.channels.contract import Close, Operation, RefundQuery, Reverse
 from paymux.domain import judge, refund_judge
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionStatus, UndoBy
 from paymux.domain.outcome import GaveBack, InProgress, Outcome, Refused, Took, Trouble, Unknown
@@ -19,7 +19,9 @@ from paymux.flows.gaps import quick_gap_ms, slow_gap_ms
 from paymux.flows.learn import ask
 from paymux.flows.progress import Progress
 from paymux.flows.record import about_tsn, fresh, record
+from paymux.flows.refund import refund_request
 
+_REASON = "撤单"
 _STEPS_MAX = 3
 """Reverse, then ask, then refund: what one look may do in a row."""
 
@@ -79,19 +81,7 @@ def _operation(desk: Desk, order: Order, undo: Transaction) -> Operation:
         return Close(out_trade_no=order.sn)
     if undo.status is not TransactionStatus.CREATED:  # accepted, or past its budget: ask before sending again
         return RefundQuery(out_trade_no=order.sn, refund_no=undo.tsn, amount=undo.amount)
-    return _refund(desk, order, undo)
-
-
-def _refund(desk: Desk, order: Order, undo: Transaction) -> Refund:
-    return Refund(
-        out_trade_no=order.sn,
-        refund_no=undo.tsn,
-        amount=undo.amount,
-        total=order.total,
-        before=order.refunded,
-        reason="撤单",
-        notify_url=desk.callback_url(order, refund_tsn=undo.tsn),
-    )
+    return refund_request(desk, order, undo, reason=_REASON)
 
 
 async def _conclude(
@@ -114,7 +104,7 @@ async def _conclude(
         return await keep_doubt(desk, order, undo, said), outcome, False
     if isinstance(outcome, Unknown) and outcome.not_found and undo.undo_by == UndoBy.REFUND:
         await desk.store.add_events((said.event,))
-        said = await call(desk, order, _refund(desk, order, undo))
+        said = await call(desk, order, refund_request(desk, order, undo, reason=_REASON))
         return await _conclude(desk, order, undo, said, sure=False)
     if leaves_doubt(outcome):
         return await keep_doubt(desk, order, undo, said), outcome, False
