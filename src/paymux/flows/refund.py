@@ -145,7 +145,7 @@ def _operation(desk: Desk, order: Order, refund: Transaction) -> Operation:
 
 
 def refund_request(desk: Desk, order: Order, movement: Transaction, *, reason: str) -> Refund:
-    """What a wallet is asked for by a refund, or by an undo that goes by refund; `reason` is for the buyer."""
+    """What a wallet is asked for by a refund, or by an undo that goes by refund; `reason` is for people."""
     return Refund(
         out_trade_no=order.sn,
         refund_no=movement.tsn,
