@@ -242,7 +242,11 @@ class Day:
         name = str(event.get("event"))
         self._alarms[name] += 1
         self._loud.add(str(event.get("sn", "")))
-        self.history.note(process.name, f"! {name}", str(event.get("sn", "")), text)
+        # a stack names the checkout's folder and its lines: the same day must not hash otherwise elsewhere
+        stackless = event | {"exception": str(event.get("exception", "")).rpartition("\n")[2]}
+        self.history.note(
+            process.name, f"! {name}", str(event.get("sn", "")), repr(sorted(stackless.items()))
+        )
         if name.endswith("done_after_all") and event.get("sn") not in self._kept.decided:
             text = f"a refusal was believed while a request could still arrive: {text}"
             self.court.breach("M4", (str(event.get("sn", "")),), text)
