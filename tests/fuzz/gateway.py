@@ -13,9 +13,9 @@ from paymux.domain.order import Order
 from paymux.sandbox.world import World
 from paymux.wire.server import build_app
 from tests.contract.upay.edge import HttpReply, http, open_vendor
-from tests.fuzz.genuine import account_of
 from tests.fuzz.keys import fuzz_keys
-from tests.harness.town import Town
+from tests.harness.counterfeit import account_of
+from tests.harness.town import MERCHANT, Town
 from tests.harness.virtual_time import VirtualLoop
 
 LIFE = 400
@@ -50,7 +50,7 @@ class Gateway:
         self.run(self.town.settle_in())
         self.run(open_vendor(self.town, uses=1_000_000))
         self.credentials = {
-            str(row["name"]): account_of(row).credentials for row in self.town.world.accounts()
+            str(row["name"]): account_of(row, MERCHANT).credentials for row in self.town.world.accounts()
         }
         self.orders = self.run(self._first_orders())
         return True

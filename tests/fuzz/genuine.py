@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import msgspec
-
 from paymux.channels.contract import (
     Close,
     HttpRequest,
@@ -24,10 +22,10 @@ from paymux.channels.contract import (
 )
 from paymux.channels.registry import open_channel
 from paymux.domain.payways import SubPayway
-from paymux.domain.people import Account
 from paymux.sandbox.messages import Call, Callback
 from paymux.sandbox.world import World
 from tests.fuzz.keys import fuzz_keys
+from tests.harness.counterfeit import account_of
 
 NOW_MS = 1_790_000_000_000
 AMOUNT, PART = 1234, 234
@@ -58,7 +56,7 @@ class Wallet:
         self.world = World(7, lambda: self._now_ms, keys=fuzz_keys(), amount_scripts=False)
         rows: list[dict[str, object]] = self.world.accounts()
         row = next(row for row in rows if row["name"] == name)
-        self.account = account_of(row)
+        self.account = account_of(row, "m")
         self.channel = open_channel(self.account)
         self.callbacks: list[Callback] = []
 
@@ -165,19 +163,6 @@ class Wallet:
 
 
 _THANKS = {"success": b"success", "xml": b"<xml><return_code><![CDATA[SUCCESS]]></return_code></xml>"}
-
-
-def account_of(row: dict[str, object]) -> Account:
-    """Return a sandbox merchant's row as a channel account of ours."""
-    known = {"name", "channel", "payways", "base_url"}
-    return Account(
-        name=str(row["name"]),
-        merchant_sn="m",
-        channel=str(row["channel"]),
-        payways=msgspec.convert(row["payways"], tuple[str, ...]),
-        base_url=str(row["base_url"]),
-        credentials={key: value for key, value in row.items() if key not in known and isinstance(value, str)},
-    )
 
 
 @functools.cache

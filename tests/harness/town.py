@@ -21,7 +21,7 @@ from paymux.channels.registry import open_channel
 from paymux.channels.transport import NoReply, NotSent
 from paymux.domain.limits import Limits
 from paymux.domain.order import Order, OrderKey, Transaction
-from paymux.domain.people import Account, Merchant, Store, Terminal
+from paymux.domain.people import Merchant, Store, Terminal
 from paymux.domain.requests import OrderAnswer, OrderRef, PayRequest, PrecreateRequest, RefundRequest
 from paymux.flows.callback import callback
 from paymux.flows.cancel import cancel
@@ -34,12 +34,12 @@ from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import Ids
 from paymux.kit.seal import Sealer
 from paymux.sandbox.keys import KeyRing, make_keys
-from paymux.sandbox.messages import Call
 from paymux.sandbox.world import World
 from paymux.storage.sqlite import SqliteStore
 from paymux.wire.notify_body import order_body
 from paymux.workers.notifications import NotifyRules
 from paymux.workers.runner import Workers
+from tests.harness.counterfeit import account_of, call_of
 from tests.harness.virtual_time import VirtualClock, VirtualLoop, run_virtually
 
 MERCHANT, STORE, TERMINAL = "1680000000000001", "1580000000000001", "100000000000000001"
@@ -77,17 +77,7 @@ class Wire:
             raise NotSent("connection refused")
         self.sent.append(request)
         self.stirred.set()
-        parts = urlsplit(request.url)
-        reply = self.world.handle(
-            Call(
-                method=request.method,
-                path=parts.path,
-                query=parts.query.encode(),
-                headers={name.lower(): value for name, value in request.headers.items()},
-                body=request.body,
-                client_cert=request.mutual_tls and tls is not None and bool(tls.certificate),
-            )
-        )
+        reply = self.world.handle(call_of(request, tls))
         if reply.lost:
             await asyncio.sleep(request.timeout_s)
             raise NoReply("timed out")
@@ -172,19 +162,7 @@ class Town:
     async def settle_in(self) -> None:
         """Write the merchant, its terminal and its channel accounts."""
         await self.desk.ids.settle()
-        known = {"name", "channel", "payways", "base_url"}
-        accounts = tuple(
-            Account(
-                name=row["name"],
-                merchant_sn=MERCHANT,
-                channel=row["channel"],
-                payways=tuple(row["payways"]),
-                base_url=row["base_url"],
-                credentials={k: v for k, v in row.items() if k not in known and isinstance(v, str)},
-            )
-            for row in msgspec.convert(self.world.accounts(), list[dict[str, Any]])
-            if row["name"] in WALLETS
-        )
+        accounts = tuple(account_of(row, MERCHANT) for row in self.world.accounts() if row["name"] in WALLETS)
         await self.store.put_people(
             merchants=(Merchant(merchant_sn=MERCHANT, name="tea house"),),
             stores=(Store(store_sn=STORE, merchant_sn=MERCHANT, name="first"),),

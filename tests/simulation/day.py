@@ -24,6 +24,7 @@ from paymux.kit.seal import Sealer
 from paymux.sandbox.messages import Callback
 from paymux.sandbox.world import World
 from paymux.storage.sqlite import SqliteStore
+from tests.harness.counterfeit import account_of
 from tests.harness.virtual_time import VirtualClock, VirtualLoop, run_virtually
 from tests.simulation.checkers.alive import Convergence, check_alive, convergence
 from tests.simulation.checkers.books import check_books, check_quiet, check_refunds
@@ -89,14 +90,13 @@ def live(seed: int, orders: int) -> Result:
 
 
 @functools.cache
-def _channel(account: str, kept: bytes) -> Channel:
-    del account
+def _channel(kept: bytes) -> Channel:
     return open_channel(msgspec.msgpack.decode(kept, type=Account))
 
 
 def _open_once(account: Account) -> Channel:
     """A channel per account and content: reading its keys again at every restart would only cost time."""
-    return _channel(account.name, msgspec.msgpack.encode(account))
+    return _channel(msgspec.msgpack.encode(account))
 
 
 class Day:
@@ -190,15 +190,13 @@ class Day:
                 for n in range(2)
             ),
             terminals=tuple(terminals),
-            accounts=tuple(_account(rows[name], one) for one in merchants for name in wanted[one]),
+            accounts=tuple(account_of(rows[name], one) for one in merchants for name in wanted[one]),
         )
         for one, names in wanted.items():
             fields = {"alipay": "app_id", "wechat": "mch_id"}
             payees = {str(rows[name][fields[str(rows[name]["channel"])]]) for name in names}
             self._sent.payees[one] = payees
-        self._secrets.know(
-            self._store, terminals, [rows[name] for names in wanted.values() for name in names]
-        )
+        self._secrets.know(terminals, [rows[name] for names in wanted.values() for name in names])
         for one in merchants:
             self.roads.merchants[f"{one}.example"] = MerchantServer(
                 name=f"merchant {one[-1]}",
@@ -264,13 +262,11 @@ class Day:
 
     def _deliver(self, callback: Callback) -> "asyncio.Future[tuple[int, bytes] | None]":
         process = self._fleet.door()
-        path = "/" + callback.url.partition("//")[2].partition("/")[2]
-        headers = [(name.encode(), value.encode()) for name, value in callback.headers.items()]
         if process is None:
             nobody: asyncio.Future[tuple[int, bytes] | None] = self._loop.create_future()
             nobody.set_result(None)
             return nobody
-        return process.call("POST", path, headers, callback.body)
+        return process.called_back(callback.url, callback.headers, callback.body)
 
     # -- the day
 
@@ -433,20 +429,6 @@ class Day:
             if order.sn in numbers or order.client_sn in numbers:
                 numbers |= {order.sn, order.client_sn}
         return self.history.story(numbers)
-
-
-def _account(row: dict[str, object], merchant: str) -> Account:
-    known = {"name", "channel", "payways", "base_url"}
-    return Account(
-        name=str(row["name"]),
-        merchant_sn=merchant,
-        channel=str(row["channel"]),
-        payways=tuple(msgspec.convert(row["payways"], list[str])),
-        base_url=str(row["base_url"]),
-        credentials={
-            name: value for name, value in row.items() if name not in known and isinstance(value, str)
-        },
-    )
 
 
 def _total(dice: Random) -> int:

@@ -1,7 +1,6 @@
 """The gateway processes of a town: they start, die, come back and are replaced."""
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 
 from paymux.domain.limits import Limits
@@ -125,6 +124,3 @@ class Fleet:
         forgotten = drain_s >= _PATIENT_S and unended
         self._court.holds(not forgotten, "M1", (), "{} ends with {} calls unanswered", process.name, unended)
         await self._start(slot, limits)
-
-
-Door = Callable[[], Process | None]

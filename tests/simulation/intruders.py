@@ -1,19 +1,18 @@
 """People who want what is not theirs: forged and replayed callbacks, foreign orders, wrong keys (M6, M9)."""
 
 import asyncio
-import hashlib
-import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
 
-from paymux.domain.people import Terminal
+from paymux.domain.people import Terminal, bucket_of
 from tests.simulation.checkers.court import Court
 from tests.simulation.checkers.kept import Kept
 from tests.simulation.history import History
-from tests.simulation.process import Process
+from tests.simulation.process import Door, Process
 from tests.simulation.roads import Roads, forged
+from tests.simulation.tills import signed
 
 _CALLS = ("query", "cancel", "revoke", "refund")
 
@@ -27,7 +26,7 @@ class Intruder:
         terminals: list[Terminal],
         kept: Kept,
         roads: Roads,
-        door: Callable[[], Process | None],
+        door: Door,
         court: Court,
         history: History,
         dice: Random,
@@ -59,29 +58,25 @@ class Intruder:
             return
         genuine = self._dice.choice(self._roads.callbacks)
         order = self._kept.orders[self._dice.choice(list(self._kept.orders))]
-        account = genuine.url.partition("/callbacks/")[2].partition("/")[0]
-        if account != order.account or "/refunds/" in genuine.url:
+        head, _, rest = genuine.url.partition("/callbacks/")
+        if rest.partition("/")[0] != order.account or "/refunds/" in rest:
             return
-        head, _, _ = genuine.url.partition("/callbacks/")
-        rest = genuine.url[len(head) :].split("/")
-        rest[3:5] = [str(_bucket(order.merchant)), order.merchant]
-        path = "/".join([*rest[:5], order.sn])
+        url = f"{head}/callbacks/{order.account}/{bucket_of(order.merchant)}/{order.merchant}/{order.sn}"
         body = forged(genuine.body, order.sn, order.total)
         if body != genuine.body:
-            await self._post(process, path, dict(genuine.headers), body, order.sn)
+            await self._post(process, url, genuine.headers, body)
 
     async def _replay_callback(self, process: Process) -> None:
         """Send an old callback once more."""
         if self._roads.callbacks:
             old = self._dice.choice(self._roads.callbacks)
-            path = "/" + old.url.partition("//")[2].partition("/")[2]
-            await self._post(process, path, dict(old.headers), old.body, old.url.rpartition("/")[2])
+            await self._post(process, old.url, old.headers, old.body)
 
-    async def _post(self, process: Process, path: str, headers: dict[str, str], body: bytes, sn: str) -> None:
-        self._history.note("intruder", "calls back", sn, body)
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        answer = await process.call("POST", path, raw, body)
-        self._history.note("intruder", "is answered", sn, str(answer))
+    async def _post(self, process: Process, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        about = url.rpartition("/")[2]
+        self._history.note("intruder", "calls back", about, body)
+        answer = await process.called_back(url, headers, body)
+        self._history.note("intruder", "is answered", about, str(answer))
 
     async def _foreign(self, process: Process) -> None:
         """Ask about, cancel or refund somebody else's order, with a key of one's own."""
@@ -110,8 +105,7 @@ class Intruder:
         if name == "refund":
             fields |= {"refund_request_no": f"X{self.attempts}", "refund_amount": "1", "operator": "eve"}
         body = msgspec.json.encode(fields)
-        sign = hashlib.md5(body + key.encode()).hexdigest()  # noqa: S324 - the protocol prescribes MD5
-        headers = [(b"authorization", f"{terminal.terminal_sn} {sign}".encode())]
+        headers = signed(terminal.terminal_sn, key, body)
         self._history.note("intruder", f"→ {name}", fields["sn"], body)
         raw = await process.call("POST", f"/upay/v2/{name}", headers, body)
         if raw is None:
@@ -119,7 +113,3 @@ class Intruder:
         self._history.note("intruder", f"← {name}", fields["sn"], raw[1])
         answer: dict[str, dict[str, object]] = msgspec.json.decode(raw[1])
         return None if answer["result_code"] == "500" else answer
-
-
-def _bucket(merchant: str) -> int:
-    return zlib.crc32(merchant.encode()) % 64

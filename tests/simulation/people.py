@@ -17,7 +17,7 @@ from paymux.sandbox.world import World
 from tests.simulation.checkers.kept import Kept
 from tests.simulation.checkers.told import ToldChecker
 from tests.simulation.history import History
-from tests.simulation.process import Process
+from tests.simulation.process import Door, Process
 from tests.simulation.roads import TICK_S, Roads
 from tests.simulation.weather import Weather
 
@@ -82,7 +82,7 @@ class Operator:
         roads: Roads,
         kept: Kept,
         store: "SqliteStore",
-        door: Callable[[], Process | None],
+        door: Door,
         history: History,
     ) -> None:
         self.decisions = 0

@@ -5,7 +5,7 @@ with `Died`. What it had handed over before (a commit in the queue, a request on
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +165,15 @@ class Process:
         task.add_done_callback(lambda done: self._served(done, future))
         return future
 
+    def called_back(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> asyncio.Future[tuple[int, bytes] | None]:
+        """Answer a wallet's callback to the address we gave it."""
+        path = "/" + url.partition("//")[2].partition("/")[2]
+        return self.call(
+            "POST", path, [(name.encode(), value.encode()) for name, value in headers.items()], body
+        )
+
     async def _serve(
         self,
         method: str,
@@ -203,6 +212,10 @@ class Process:
         self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()  # the dead complain to nobody
+
+
+Door = Callable[[], Process | None]
+"""Picks a process that lives, as a load balancer does; None when there is none."""
 
 
 class _MortalClock(VirtualClock):

@@ -16,6 +16,7 @@ from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
 from paymux.channels.transport import NoReply, NotSent
 from paymux.sandbox.messages import Call, Callback, Reply
 from paymux.sandbox.world import World
+from tests.harness.counterfeit import call_of
 from tests.harness.virtual_time import VirtualLoop
 from tests.simulation.checkers.sent import SentChecker, Wish
 from tests.simulation.history import History
@@ -90,6 +91,7 @@ class Roads:
         self.deliver: Callable[[Callback], asyncio.Future[tuple[int, bytes] | None]] = _nobody
         self._loop = loop
         self._weather = weather
+        self._calm = False
         self._dice = dice
         self._history = history
         self._sent = sent
@@ -101,7 +103,7 @@ class Roads:
     def calm(self) -> None:
         """From now on every message arrives, once and in time."""
         self._rates, self._any = [], 0.0
-        self._weather = None  # type: ignore[assignment]  # nobody rolls dice for callbacks any more
+        self._calm = True
         self.outages = {}
         for merchant in self.merchants.values():
             merchant.calm()
@@ -122,7 +124,7 @@ class Roads:
         self._history.note(who, f"> {wish.operation}", wish.sn, request.body)
         if fault is not None:
             self.troubled(wish.sn, fault)
-        call = _call(request, tls)
+        call = call_of(request, tls)
         future: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._travel(call, wish, fault, future, request.timeout_s)
         return await future
@@ -242,7 +244,7 @@ class Roads:
         trade = self.world.bank.find(order.account, sn) if order else None
         if trade is not None and (trade.script == "18" or sn in self._poor):
             self._poor.add(sn)
-            trade.script = self._dice.choice(("18", "00")) if self._weather is not None else "00"
+            trade.script = "00" if self._calm else self._dice.choice(("18", "00"))
 
     def _crossed(self, wish: Wish, response: HttpResponse) -> HttpResponse:
         """Another request's genuine reply, of the same operation or of any other, that names its order.
@@ -286,7 +288,7 @@ class Roads:
 
     def _call_back(self, callback: Callback) -> None:
         weather, dice = self._weather, self._dice
-        if weather is None:
+        if self._calm:
             self._post(callback, ack_lost=False)
             return
         about = callback.url.rpartition("/")[2]
@@ -339,18 +341,6 @@ def forged(body: bytes, sn: str, total: int) -> bytes:
 def _journey_s(dice: Random) -> float:
     """Mostly a hundredth of a second, sometimes more than one; whole ticks: things happen together."""
     return TICK_S * (1 + int(dice.random() ** 8 * 150))
-
-
-def _call(request: HttpRequest, tls: ClientTls | None) -> Call:
-    parts = urlsplit(request.url)
-    return Call(
-        method=request.method,
-        path=parts.path,
-        query=parts.query.encode(),
-        headers={name.lower(): value for name, value in request.headers.items()},
-        body=request.body,
-        client_cert=request.mutual_tls and tls is not None and bool(tls.certificate),
-    )
 
 
 def _settle(future: "asyncio.Future[HttpResponse]", error: Exception) -> None:

@@ -38,7 +38,6 @@ class Disk:
         self._dice = dice
         self._commit_slow = weather.commit_slow
         self._read_slow = weather.read_slow
-
         self._let_commits_fail(store)
 
     def storm(self) -> str:

@@ -17,7 +17,7 @@ from tests.harness.virtual_time import VirtualLoop
 from tests.simulation.checkers.sent import Sale, SentChecker
 from tests.simulation.checkers.told import ToldChecker
 from tests.simulation.history import History
-from tests.simulation.process import Process
+from tests.simulation.process import Door
 from tests.simulation.weather import Weather
 
 FINAL = frozenset({"PAID", "PAY_CANCELED", "REFUNDED", "PARTIAL_REFUNDED", "CANCELED"})
@@ -28,7 +28,12 @@ TRIES_MAX = 200
 _HANG_UP_S = (5.0, 40.0)
 
 Json = dict[str, Any]
-Door = Callable[[], Process | None]
+
+
+def signed(sn: str, key: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of a terminal's call over these bytes (upay-v2.md §1.1)."""
+    sign = hashlib.md5(body + key.encode()).hexdigest()  # noqa: S324 - the protocol prescribes MD5
+    return [(b"content-type", b"application/json"), (b"authorization", f"{sn} {sign}".encode())]
 
 
 class Till:
@@ -73,7 +78,7 @@ class Till:
             return None
         answer_lost = self._answer_lost and dice.random() < self._answer_lost
         raw = await self._answer(
-            process.call("POST", f"/upay/v2/{name}", self._headers(body), body), answer_lost
+            process.call("POST", f"/upay/v2/{name}", signed(self._sn, self._key, body), body), answer_lost
         )
         if raw is None:
             self._history.note("till", f"{name} unanswered", client_sn)
@@ -93,10 +98,6 @@ class Till:
         low, high = _HANG_UP_S
         await asyncio.sleep(low + (high - low) * self.dice.random() ** 2)
         return None
-
-    def _headers(self, body: bytes) -> list[tuple[bytes, bytes]]:
-        sign = hashlib.md5(body + self._key.encode()).hexdigest()  # noqa: S324 - the protocol prescribes MD5
-        return [(b"content-type", b"application/json"), (b"authorization", f"{self._sn} {sign}".encode())]
 
     # -- what every habit is made of
 

@@ -5,7 +5,7 @@ fault mends it by chance.
 """
 
 from bisect import bisect
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from random import Random
 from typing import Any
@@ -55,8 +55,8 @@ class Weather:
     rude: float
     intruders: int
     # -- what customers do: script digits → weight, and how the shop behaves
-    scripts: dict[str, float] = field(hash=False)
-    habits: dict[str, float] = field(hash=False)
+    scripts: dict[str, float]
+    habits: dict[str, float]
     qr: float
     alipay: float
 

@@ -14,10 +14,11 @@ from paymux.sandbox.messages import Call, Reply
 from paymux.sandbox.records import Kind, Order
 from paymux.sandbox.world import World
 from tests.fuzz import tokens
-from tests.fuzz.genuine import AMOUNT, NOW_MS, account_of
+from tests.fuzz.genuine import AMOUNT, NOW_MS
 from tests.fuzz.keys import fuzz_keys, private_key
 from tests.fuzz.targets.replies import wechat_sign
 from tests.fuzz.trial import Dice, Pairs, Trial, edited, single_edits
+from tests.harness.counterfeit import account_of
 
 _LIFE = 500
 """How many inputs one world lives through."""
@@ -40,7 +41,9 @@ class Place:
             return
         self._asked, self.now_ms = 0, NOW_MS
         self.world = World(7, lambda: self.now_ms, keys=fuzz_keys())
-        self.credentials = {str(row["name"]): account_of(row).credentials for row in self.world.accounts()}
+        self.credentials = {
+            str(row["name"]): account_of(row, "m").credentials for row in self.world.accounts()
+        }
         for wallet, number in (("alipay", "A0"), ("wechat", "W0")):
             order = Order(
                 wallet=wallet,

@@ -24,11 +24,8 @@ class Secrets:
         self._court = court
         self._secrets: list[str] = []
 
-    def know(
-        self, store: SqliteStore, terminals: Iterable[Terminal], accounts: Iterable[dict[str, object]]
-    ) -> None:
+    def know(self, terminals: Iterable[Terminal], accounts: Iterable[dict[str, object]]) -> None:
         """Learn what must never be seen."""
-        del store
         self._secrets = [terminal.current_key for terminal in terminals]
         for account in accounts:
             for field in _SECRET_FIELDS:
