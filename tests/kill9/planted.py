@@ -62,7 +62,7 @@ PLANTED = {
     ),
     "changes-refund-numbers": Plant(
         file="flows/refund.py",
-        old="    return Refund(\n        out_trade_no=order.sn,\n        refund_no=refund.tsn,",
+        old="    return Refund(\n        out_trade_no=order.sn,\n        refund_no=movement.tsn,",
         new="    return Refund(\n        out_trade_no=order.sn,\n        refund_no=desk.ids.sn(),",
         kinds="load,point",
         caught_as=frozenset({Breach.DOUBLED, Breach.LOST}),

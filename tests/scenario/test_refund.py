@@ -1,12 +1,16 @@
 """Refunds: once per number, never a fen above what was paid, and the truth about refusals (M3, M7)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from paymux.domain.errors import RefundRequestConflict, RequestRefused, StateForbids
+from paymux.domain.limits import Limits
 from paymux.domain.order import OrderStatus, TransactionStatus
-from paymux.domain.requests import OrderAnswer
+from paymux.domain.requests import OrderAnswer, RefundRequest
+from paymux.flows.desk import Bell, Turns
+from paymux.flows.refund import refund
 from tests.harness.town import WALLETS, Town, in_town
 
 BOTH = pytest.mark.parametrize("wallet", sorted(WALLETS))
@@ -68,6 +72,22 @@ def test_the_same_refund_32_times_is_one_refund(wallet: str) -> None:
         await town.assert_books_agree()
 
     in_town(story)
+
+
+@BOTH
+def test_a_repeat_waits_for_the_maker_of_its_refund(wallet: str) -> None:
+    """A repeat in another process sends nothing while the maker tries, and still hears how that ended."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay(wallet, "00")
+        elsewhere = replace(town.desk, turns=Turns(), bell=Bell())
+        request = RefundRequest(ref=town.ref(order), refund_request_no="R1", amount=40, operator="ann")
+        answers = await asyncio.gather(*(refund(desk, request) for desk in [town.desk] + [elsewhere] * 31))
+        heard = [answer.transaction and answer.transaction.status for answer in answers]
+        assert heard == [TransactionStatus.SUCCESS] * 32
+        await town.assert_books_agree()
+
+    in_town(story, limits=Limits(refund_wait_s=3))
 
 
 @BOTH

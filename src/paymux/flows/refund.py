@@ -132,9 +132,21 @@ async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: 
         if not progress.look_ms or progress.look_ms > until_ms or desk.bell.closing:
             break
         await desk.bell.wait(key, progress.look_ms - desk.clock.now_ms())
+    progress = await _wait_for_others(desk, progress, until_ms)
     if progress.look_ms:
         await leave_to_recovery(desk, key, DueKind.REFUND, tsn, look_ms=progress.look_ms)
     return OrderAnswer(order=progress.order, transaction=progress.refund)
+
+
+async def _wait_for_others(desk: Desk, progress: RefundProgress, until_ms: int) -> RefundProgress:
+    """Use what is left of the call's time: the refund's maker or a callback may end it meanwhile."""
+    while progress.look_ms and desk.clock.now_ms() < until_ms and not desk.bell.closing:
+        await desk.bell.wait(progress.order.key, until_ms - desk.clock.now_ms())
+        order = await fresh(desk, progress.order.key)
+        refund = await _reread(desk, order, progress.refund.tsn)
+        look_ms = progress.look_ms if is_unfinished(refund) else 0
+        progress = RefundProgress(order=order, refund=refund, look_ms=look_ms)
+    return progress
 
 
 def _operation(desk: Desk, order: Order, refund: Transaction) -> Operation:
