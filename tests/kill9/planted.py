@@ -65,7 +65,7 @@ PLANTED = {
         old="    return Refund(\n        out_trade_no=order.sn,\n        refund_no=movement.tsn,",
         new="    return Refund(\n        out_trade_no=order.sn,\n        refund_no=desk.ids.sn(),",
         kinds="load,point",
-        caught_as=frozenset({Breach.DOUBLED, Breach.LOST}),
+        caught_as=frozenset({Breach.DOUBLED, Breach.LOST, Breach.UNBALANCED}),
     ),
     "migrates-piece-by-piece": Plant(
         file="storage/sqlite.py",

@@ -9,6 +9,7 @@ from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
 from paymux.channels.transport import NoReply
 from paymux.domain.order import OrderStatus, TransactionStatus
 from paymux.sandbox import alipay_trades, wechat_trades
+from paymux.sandbox.messages import Reply
 from tests.harness.town import WALLETS, Town, in_town
 
 BOTH = pytest.mark.parametrize("wallet", sorted(WALLETS))
@@ -248,5 +249,27 @@ def test_an_earlier_refunds_reply_proves_nothing(wallet: str) -> None:
         assert len(replies) == 3
         await town.assert_books_agree()
         assert (await town.rest(order)).refunded == 75
+
+    in_town(story)
+
+
+@pytest.mark.parametrize("wish", ["cancel", "refund"])
+@BOTH
+def test_calls_that_cross_do_not_hurry_each_other(wallet: str, wish: str) -> None:
+    """Two calls about one failing undo or refund keep the gaps between requests: no storm."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay(wallet, "00")
+        well = town.world.handle
+        town.world.handle = lambda _: Reply(status=500, body=b"busy")  # type: ignore[method-assign]  # all are sick
+        before = len(town.wire.sent)
+        if wish == "cancel":
+            await asyncio.gather(town.cancel(order), town.cancel(order))
+        else:
+            await asyncio.gather(*(town.refund(order, 100, "R1") for _ in range(2)))
+        assert 2 <= len(town.wire.sent) - before <= 30
+        town.world.handle = well  # type: ignore[method-assign]  # as before
+        await town.rest(order)
+        await town.assert_books_agree()
 
     in_town(story)

@@ -25,12 +25,11 @@ async def follow(desk: Desk, progress: Progress, *, until_ms: int, own_undo: str
     """
     attempt = 0
     while progress.look_ms and progress.look_ms <= until_ms and not desk.bell.closing:
-        await desk.bell.wait(progress.order.key, progress.look_ms - desk.clock.now_ms())
-        attempt += 1
-        order = await fresh(desk, progress.order.key)
-        progress = await step(desk, order, attempt=attempt, own_undo=own_undo)
-    if progress.look_ms:
-        progress = await _wait_for_others(desk, progress, until_ms)
+        progress = await _wait(desk, progress, progress.look_ms)
+        if progress.look_ms and not desk.bell.closing:
+            attempt += 1
+            progress = await step(desk, progress.order, attempt=attempt, own_undo=own_undo)
+    progress = await _wait(desk, progress, until_ms)
     if progress.look_ms:
         key, look_ms = progress.order.key, progress.look_ms
         await leave_to_recovery(desk, key, DueKind.RECOVER, key.sn, look_ms=look_ms)
@@ -67,10 +66,10 @@ def _gaps_s(schedule: Schedule, outcome: Outcome) -> tuple[int, ...]:
     return schedule.paying_gaps_s if isinstance(outcome, InProgress) else schedule.unknown_gaps_s
 
 
-async def _wait_for_others(desk: Desk, progress: Progress, until_ms: int) -> Progress:
-    """Use what is left of the call's time: a callback or another call may settle the order meanwhile."""
-    remaining_ms = until_ms - desk.clock.now_ms()
-    if remaining_ms > 0:
-        await desk.bell.wait(progress.order.key, remaining_ms)
-    order = await fresh(desk, progress.order.key)
-    return Progress(order=order, look_ms=progress.look_ms if order.status in UNSETTLED else 0)
+async def _wait(desk: Desk, progress: Progress, until_ms: int) -> Progress:
+    """Wait, unless the order is settled sooner; others' attempts ring too, and do not shorten the gap."""
+    while progress.look_ms and desk.clock.now_ms() < until_ms and not desk.bell.closing:
+        await desk.bell.wait(progress.order.key, until_ms - desk.clock.now_ms())
+        order = await fresh(desk, progress.order.key)
+        progress = Progress(order=order, look_ms=progress.look_ms if order.status in UNSETTLED else 0)
+    return progress

@@ -125,21 +125,21 @@ class Reservation:
 
 
 async def _follow(desk: Desk, key: OrderKey, tsn: str, until_ms: int, *, first: bool) -> OrderAnswer:
-    while True:
-        order = await fresh(desk, key)
-        progress = await refund_step(desk, order, await _reread(desk, order, tsn), first=first)
+    order = await fresh(desk, key)
+    movement = await _reread(desk, order, tsn)
+    progress = RefundProgress(order=order, refund=movement, look_ms=desk.clock.now_ms())
+    while progress.look_ms and progress.look_ms <= until_ms and not desk.bell.closing:
+        progress = await refund_step(desk, progress.order, progress.refund, first=first)
         first = first and not progress.refund.doubt_ms
-        if not progress.look_ms or progress.look_ms > until_ms or desk.bell.closing:
-            break
-        await desk.bell.wait(key, progress.look_ms - desk.clock.now_ms())
-    progress = await _wait_for_others(desk, progress, until_ms)
+        progress = await _wait(desk, progress, min(progress.look_ms, until_ms))
+    progress = await _wait(desk, progress, until_ms)
     if progress.look_ms:
         await leave_to_recovery(desk, key, DueKind.REFUND, tsn, look_ms=progress.look_ms)
     return OrderAnswer(order=progress.order, transaction=progress.refund)
 
 
-async def _wait_for_others(desk: Desk, progress: RefundProgress, until_ms: int) -> RefundProgress:
-    """Use what is left of the call's time: the refund's maker or a callback may end it meanwhile."""
+async def _wait(desk: Desk, progress: RefundProgress, until_ms: int) -> RefundProgress:
+    """Wait, unless the refund ends sooner; others' attempts ring too, and do not shorten the gap."""
     while progress.look_ms and desk.clock.now_ms() < until_ms and not desk.bell.closing:
         await desk.bell.wait(progress.order.key, until_ms - desk.clock.now_ms())
         order = await fresh(desk, progress.order.key)
