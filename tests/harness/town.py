@@ -194,12 +194,14 @@ class Town:
         )
         return await pay(self.desk, request)
 
-    async def precreate(self, wallet: str, script: str, *, yuan: int = 1, **more: str) -> Order:
+    async def precreate(
+        self, wallet: str, script: str, *, yuan: int = 1, client_sn: str = "", **more: str
+    ) -> Order:
         """Show a QR code; the last two digits of its amount choose the script."""
         payway, _ = WALLETS[wallet]
         request = PrecreateRequest(
             terminal=self.terminal,
-            client_sn=self.number(),
+            client_sn=client_sn or self.number(),
             total=yuan * 100 + int(script),
             payway=payway,
             subject="tea",

@@ -6,10 +6,13 @@ import pytest
 
 from paymux.domain.errors import StateForbids
 from paymux.domain.order import Order, OrderStatus, TransactionKind
+from paymux.storage.contract import Change
 from tests.harness.town import WALLETS, Town, in_town
 
 BOTH = pytest.mark.parametrize("wallet", sorted(WALLETS))
 DAY_S = 86_400
+STARTS = ("auth_code", "alipay.trade.precreate", "/pay/unifiedorder")
+"""How requests that lead to money are told from others."""
 
 
 @BOTH
@@ -84,6 +87,38 @@ def test_cancel_of_a_qr_order_has_one_winner(wallet: str, after_s: int) -> None:
         await asyncio.sleep(after_s + 0.3)
         order = await town.rest((await town.cancel(order)).order)
         assert order.status is OrderStatus.CANCELED
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["pay", "precreate"])
+def test_what_was_cancelled_before_it_went_out_never_goes_out(wallet: str, kind: str) -> None:
+    """The process hears late that its intent is durable; a cancel met it meanwhile: no request for money."""
+
+    async def story(town: Town) -> None:
+        prompt, number = town.store.save, town.number()
+
+        async def heard_late(change: Change) -> bool:
+            held = await prompt(change)
+            if change.before is None:
+                await asyncio.sleep(0.5)
+            return held
+
+        town.store.save = heard_late  # type: ignore[method-assign]  # the process stands still
+        starting = asyncio.create_task(
+            town.pay(wallet, "00", client_sn=number)
+            if kind == "pay"
+            else town.precreate(wallet, "00", client_sn=number)
+        )
+        await asyncio.sleep(0.1)
+        order = (await town.cancel(await by_number(town, number))).order
+        await starting
+        order = await town.rest(order)
+        assert order.status is OrderStatus.CANCELED
+        sent = [one.url + one.body.decode() for one in town.wire.sent]
+        assert not [one for one in sent if any(mark in one for mark in STARTS)]
         await town.assert_books_agree()
 
     in_town(story)

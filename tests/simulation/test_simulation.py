@@ -6,6 +6,8 @@ from tests.simulation.day import live
 from tests.simulation.replay import digests
 
 DAYS, ORDERS = 40, 500
+BROKE_ONCE = {500066: 1000}
+"""Seeds that found what no other test had, and their orders: a cancel overtook a slow precreate."""
 CHUNK = 5
 """Days a test: so that two workers share them."""
 
@@ -19,6 +21,12 @@ def test_no_promise_is_broken(first: int) -> None:
         assert not result.breaches, (
             f"make simulate SEEDS={seed} ORDERS={ORDERS}\n{result.breaches}\n{stories}"
         )
+
+
+@pytest.mark.parametrize(("seed", "orders"), BROKE_ONCE.items())
+def test_what_broke_once_holds(seed: int, orders: int) -> None:
+    """Days that found a fault stay mended."""
+    assert not live(seed, orders).breaches, f"make simulate SEEDS={seed} ORDERS={orders}"
 
 
 def test_the_same_seed_is_the_same_day() -> None:

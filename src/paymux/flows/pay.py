@@ -17,7 +17,8 @@ from paymux.flows.progress import Progress
 from paymux.flows.pursue import follow, look_again
 from paymux.flows.record import fresh
 
-_MOMENT_MS = 2_000
+_MOMENT_MS = 250
+"""From draft to sending takes milliseconds; after more, somebody may have undone the order meanwhile."""
 SEND_TRIES = 3
 """Connections refused outright move no money, so they are tried again at once, a second apart."""
 
@@ -65,7 +66,7 @@ async def send_start(desk: Desk, order: Order, operation: Pay) -> Said | None:
     for number in range(SEND_TRIES):
         if number:
             await desk.clock.sleep(1000)
-        if (number or _stood_still(desk, order)) and not await may_start(desk, order):
+        if (number or stood_still(desk, order)) and not await may_start(desk, order):
             return said
         if said is not None:
             await desk.store.add_events((said.event,))
@@ -82,8 +83,8 @@ async def may_start(desk: Desk, order: Order) -> bool:
     return waits and desk.clock.now_ms() < now.deadline_ms
 
 
-def _stood_still(desk: Desk, order: Order) -> bool:
-    """Between intent and sending lies a moment; if it was longer, recovery may have been at the order."""
+def stood_still(desk: Desk, order: Order) -> bool:
+    """Whether more than a moment lies between the draft and now: then look again before sending."""
     return desk.clock.now_ms() - order.ctime_ms > _MOMENT_MS
 
 

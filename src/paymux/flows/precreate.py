@@ -15,7 +15,7 @@ from paymux.flows.desk import Desk
 from paymux.flows.handover import leave_to_recovery
 from paymux.flows.intent import draft, take_in
 from paymux.flows.learn import learn, not_started, refuse
-from paymux.flows.pay import may_start
+from paymux.flows.pay import may_start, stood_still
 from paymux.flows.progress import Progress
 from paymux.flows.pursue import follow
 from paymux.flows.record import fresh, record
@@ -46,6 +46,8 @@ async def precreate(desk: Desk, request: PrecreateRequest) -> Order:
     wait_s = desk.limits.precreate_wait_s
     await take_in(desk, order, wait_s=wait_s)
     desk.crash("precreate.after_intent")
+    if stood_still(desk, order) and not await may_start(desk, order):
+        return await fresh(desk, order.key)
     until_ms = order.ctime_ms + wait_s * 1000
     said, unsure = await _until_prepared(desk, order, _operation(desk, order, request), until_ms)
     desk.crash("precreate.after_send")
