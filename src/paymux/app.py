@@ -40,7 +40,7 @@ from paymux.workers.runner import Workers
 async def open_memory(settings: Settings, *, existing: bool = False) -> AsyncIterator[Store]:
     """Open the database; `existing`: do not make one. Raises `ConfigurationBroken`."""
     _check_database(settings) if existing else _make_folder(settings.data_dir)
-    store = open_store(settings.dsn, sealer=open_sealer(settings), clock=SystemClock())
+    store = await open_store(settings.dsn, sealer=open_sealer(settings), clock=SystemClock())
     try:
         yield store
     finally:

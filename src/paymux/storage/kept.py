@@ -1,6 +1,6 @@
 """Keeps opened reference records for a moment: opening a terminal means unsealing its keys."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -28,20 +28,20 @@ class Kept(Generic[Record]):
     """
 
     def __init__(
-        self, clock: Clock, read: Callable[[str], list[Row]], opened: Callable[[list[Row]], Record]
+        self, clock: Clock, read: Callable[[str], Awaitable[list[Row]]], opened: Callable[[list[Row]], Record]
     ) -> None:
         self._clock = clock
         self._read = read
         self._opened = opened
         self._entries: dict[str, _Entry[Record]] = {}
 
-    def get(self, name: str, *, fresh: bool = False) -> Record | None:
+    async def get(self, name: str, *, fresh: bool = False) -> Record | None:
         """The record, None when there is none; `fresh` looks into the database first."""
         now_ms = self._clock.now_ms()
         entry = self._entries.get(name)
         if entry is not None and not fresh and now_ms < entry.until_ms:
             return entry.record
-        rows = self._read(name)
+        rows = await self._read(name)
         if not rows:
             self._entries.pop(name, None)
             return None

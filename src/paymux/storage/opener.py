@@ -9,7 +9,7 @@ from paymux.storage.sqlite import SqliteStore
 _SQLITE = "sqlite:///"
 
 
-def open_store(dsn: str, *, sealer: Sealer, clock: Clock, threaded: bool = True) -> Store:
+async def open_store(dsn: str, *, sealer: Sealer, clock: Clock, threaded: bool = True) -> Store:
     """Open `sqlite:///relative`, `sqlite:////absolute` or a bare path, and bring it up to date.
 
     `threaded=False` is for simulations and allows `:memory:`. Raises `ConfigurationBroken` for anything else.

@@ -407,3 +407,16 @@ def account_of(row: Row, sealer: Sealer) -> Account:
         base_url=row[4],
         credentials=msgspec.json.decode(plain, type=dict[str, str]),
     )
+
+
+def positions(given: list[Account], places: dict[str, int]) -> list[int]:
+    """Accounts given together share out, in the order given, the places they had and new ones at the end.
+
+    So a file with two accounts swapped swaps them, and one account put alone stays where it was.
+    """
+    names = dict.fromkeys(account.name for account in given)
+    had = sorted(places[name] for name in names if name in places)
+    after = max(places.values(), default=-1) + 1
+    free = [*had, *range(after, after + len(names) - len(had))]
+    position = dict(zip(names, free, strict=True))
+    return [position[account.name] for account in given]

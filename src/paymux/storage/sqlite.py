@@ -4,11 +4,9 @@ Writes go through `GroupCommit` on one connection; reads happen at once on anoth
 thread, and see committed data only. Both are bounded: every query finds its rows by an index.
 """
 
-import hmac
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -17,18 +15,16 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
-from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction
-from paymux.domain.people import Account, ActivationCode, Merchant, Terminal, Vendor
-from paymux.domain.people import Store as Shop
+from paymux.domain.people import Account
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
 from paymux.storage import rows
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 from paymux.storage.group_commit import GroupCommit, explained
-from paymux.storage.kept import Kept
 from paymux.storage.migrate import Migration, migrations, pending
 from paymux.storage.queries import SQL
 from paymux.storage.rows import Row
+from paymux.storage.sql_store import SqlStore
 
 MEMORY = ":memory:"
 """A database that ends with its store; for simulations."""
@@ -47,7 +43,7 @@ _SEAL = "paymux"
 Result = TypeVar("Result")
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """A `Store` in one SQLite file (mode 0600, beside it -wal and -shm).
 
     `threaded=False` uses neither thread nor second connection, and allows `:memory:`. Opening migrates.
@@ -65,7 +61,7 @@ class SqliteStore:
     ) -> None:
         if threaded and str(path) == MEMORY:
             raise ConfigurationBroken("a database in memory has no file to share with a thread: name a file")
-        self._sealer = sealer
+        super().__init__(sealer=sealer, clock=clock)
         self._writer = _opened(str(path))
         try:
             _prepare(self._writer, sealer, migrations() if known is None else known, now_ms=clock.now_ms())
@@ -76,17 +72,6 @@ class SqliteStore:
         self._writer.execute("PRAGMA busy_timeout = 0")
         self._commits = GroupCommit(self._writer, threaded=threaded)
         self._read = self._reader.cursor().execute
-        self._vendors = Kept(clock, self._by("vendor_by_sn"), self._one(rows.vendor_of))
-        self._merchants = Kept(clock, self._by("merchant_by_sn"), lambda found: rows.merchant_of(found[0]))
-        self._shops = Kept(clock, self._by("store_by_sn"), lambda found: rows.store_of(found[0]))
-        self._terminals = Kept(clock, self._by("terminal_by_sn"), self._one(rows.terminal_of))
-        self._accounts = Kept(
-            clock,
-            self._by("accounts_of_merchant"),
-            lambda found: [rows.account_of(row, sealer) for row in found],
-        )
-
-    # -- the money path
 
     async def save(self, change: Change) -> bool:
         """Commit a change; False when its guard did not hold."""
@@ -97,177 +82,9 @@ class SqliteStore:
         if events:
             await self._commits.submit(_add_events, events)
 
-    async def mark_asked(self, key: OrderKey, *, now_ms: int, gap_ms: int) -> bool:
-        """Take the right to ask the channel now."""
-        key_row = rows.key_row(key)
-        found = self._all("asked", key_row)
-        if not found or 0 < now_ms - gap_ms < found[0][0]:
-            return False
-        return await self._commits.submit(_takes_effect, "mark_asked", (now_ms, *key_row, now_ms - gap_ms))
-
-    async def order(self, key: OrderKey) -> Order | None:
-        """The order as it is now."""
-        return self._first("order_by_key", (key.bucket, key.merchant_id, key.sn), rows.order_of)
-
-    async def order_by_client_sn(self, bucket: int, merchant_id: str, client_sn: str) -> Order | None:
-        """By the merchant's own number."""
-        return self._first("order_by_client_sn", (bucket, merchant_id, client_sn), rows.order_of)
-
-    async def order_by_trade_no(self, bucket: int, merchant_id: str, trade_no: str) -> Order | None:
-        """By the channel's number."""
-        return self._first("order_by_trade_no", (bucket, merchant_id, trade_no), rows.order_of)
-
-    async def orders(self, *, status: OrderStatus | None, after: OrderKey | None, limit: int) -> list[Order]:
-        """A page of orders in key order."""
-        start = rows.key_row(after) if after else (-1, "", "")
-        if status is None:
-            found = self._all("orders_page", (*start, limit))
-        elif status is OrderStatus.PAID:
-            found = self._all("orders_page_paid", (*start, limit))
-        else:
-            found = self._all("orders_page_of_status", (status.value, *start, limit))
-        return [rows.order_of(row) for row in found]
-
-    async def transactions(self, key: OrderKey) -> list[Transaction]:
-        """All movements of an order, oldest first."""
-        return [rows.transaction_of(row) for row in self._all("transactions_of_order", rows.key_row(key))]
-
-    async def transaction(self, key: OrderKey, tsn: str) -> Transaction | None:
-        """One movement."""
-        return self._first("transaction_by_tsn", (*rows.key_row(key), tsn), rows.transaction_of)
-
-    async def refund(self, key: OrderKey, refund_request_no: str) -> Transaction | None:
-        """The refund the merchant gave this number."""
-        return self._first("refund_by_number", (*rows.key_row(key), refund_request_no), rows.transaction_of)
-
-    async def events(self, key: OrderKey) -> list[Event]:
-        """The order's history, oldest first."""
-        return [rows.event_of(row) for row in self._all("events_of_order", rows.key_row(key))]
-
-    # -- due work
-
-    async def claim_due(
-        self, *, now_ms: int, lease_ms: int, limit: int, kinds: tuple[DueKind, ...]
-    ) -> list[Due]:
-        """Claim what is due of these kinds, oldest first."""
-        ready = [
-            rows.due_of(row)
-            for kind in kinds
-            for row in self._all("due_ready", (kind.value, now_ms, now_ms, limit))
-        ]
-        if not ready:
-            return []
-        ready.sort(key=lambda due: (due.run_at_ms, due.ref, due.kind))
-        return await self._commits.submit(_claim, ready[:limit], now_ms, now_ms + lease_ms)
-
-    async def put_off(self, due: Due, *, run_at_ms: int) -> None:
-        """Give a claimed row back for later."""
-        parameters = (run_at_ms, *rows.due_key_row(due), due.attempts, due.run_at_ms)
-        await self._commits.submit(_takes_effect, "put_off", parameters)
-
-    async def drop_due(self, due: Due) -> None:
-        """Delete a row whose work is done or no longer needed."""
-        parameters = (*rows.due_key_row(due), due.attempts, due.run_at_ms)
-        await self._commits.submit(_takes_effect, "drop_due", parameters)
-
-    async def due_of(self, key: OrderKey) -> list[Due]:
-        """What still has to be done about an order."""
-        return [rows.due_of(row) for row in self._all("due_of_order", rows.key_row(key))]
-
-    # -- notifications
-
-    async def notification(self, bucket: int, merchant_id: str, notification_id: str) -> Notification | None:
-        """One notification."""
-        return self._first("notification_by_id", (bucket, merchant_id, notification_id), rows.notification_of)
-
-    async def notifications(self, key: OrderKey) -> list[Notification]:
-        """All notifications about an order, in the order of the versions they tell about."""
-        return [rows.notification_of(row) for row in self._all("notifications_of_order", rows.key_row(key))]
-
     async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
         """Store an attempt's result and when to try again."""
         await self._commits.submit(_save_delivery, notification, next_ms)
-
-    # -- people
-
-    async def put_people(
-        self,
-        *,
-        vendors: tuple[Vendor, ...] = (),
-        merchants: tuple[Merchant, ...] = (),
-        stores: tuple[Shop, ...] = (),
-        codes: tuple[ActivationCode, ...] = (),
-        terminals: tuple[Terminal, ...] = (),
-        accounts: tuple[Account, ...] = (),
-    ) -> None:
-        """Insert or replace reference data, in one commit."""
-        sealer = self._sealer
-        writes: list[tuple[str, Row]] = [
-            *(("put_vendor", rows.vendor_row(one, sealer)) for one in vendors),
-            *(("put_merchant", rows.merchant_row(one)) for one in merchants),
-            *(("put_store", rows.store_row(one)) for one in stores),
-            *(("put_activation_code", rows.code_row(one)) for one in codes),
-            *(("put_terminal", rows.terminal_row(one, sealer)) for one in terminals),
-        ]
-        await self._commits.submit(_put_people, writes, accounts, sealer)
-        for vendor in vendors:
-            self._vendors.forget(vendor.vendor_sn)
-        for merchant in merchants:
-            self._merchants.forget(merchant.merchant_sn)
-        for shop in stores:
-            self._shops.forget(shop.store_sn)
-        for terminal in terminals:
-            self._terminals.forget(terminal.terminal_sn)
-        for account in accounts:
-            self._accounts.forget(account.merchant_sn)
-
-    async def vendor(self, vendor_sn: str) -> Vendor | None:
-        """Who signs an activation."""
-        return self._vendors.get(vendor_sn)
-
-    async def merchant(self, merchant_sn: str) -> Merchant | None:
-        """Whose money."""
-        return self._merchants.get(merchant_sn)
-
-    async def merchants(self) -> list[Merchant]:
-        """All of them."""
-        return [rows.merchant_of(row) for row in self._all("merchants", ())]
-
-    async def shop(self, store_sn: str) -> Shop | None:
-        """The store."""
-        return self._shops.get(store_sn)
-
-    async def terminal(self, terminal_sn: str, *, fresh: bool = False) -> Terminal | None:
-        """One till with its keys; `fresh` bypasses the cache."""
-        return self._terminals.get(terminal_sn, fresh=fresh)
-
-    async def accounts(self, merchant_sn: str) -> list[Account]:
-        """A merchant's channel accounts in the order they were given."""
-        return list(self._accounts.get(merchant_sn) or ())
-
-    async def activate(
-        self, code: str, terminal: Terminal, *, now_ms: int, device_once: bool = False
-    ) -> bool:
-        """Spend one use of the code and add the terminal, in one commit."""
-        row = rows.terminal_row(terminal, self._sealer)
-        device = (terminal.merchant_sn, terminal.device_id) if device_once else None
-        return await self._commits.submit(_activate, code, row, now_ms, device)
-
-    async def knows_device(self, merchant_sn: str, device_id: str) -> bool:
-        """Tell whether a device is a terminal of the merchant already."""
-        return bool(self._all("terminal_of_device", (merchant_sn, device_id)))
-
-    async def activation_code(self, code: str) -> ActivationCode | None:
-        """The code as it is now."""
-        return self._first("activation_code", (code,), rows.code_of)
-
-    async def rotate_key(self, terminal: Terminal, *, signed_with: str, new_key: str) -> bool:
-        """Make `new_key` current and `signed_with` last."""
-        sn = terminal.terminal_sn
-        keys = rows.keys_row(sn, current_key=new_key, last_key=signed_with, sealer=self._sealer)
-        rotated = await self._commits.submit(_rotate_key, sn, signed_with, keys, self._sealer)
-        self._terminals.forget(sn)
-        return rotated
 
     async def close(self) -> None:
         """Finish what is waiting and let go of the files."""
@@ -275,23 +92,23 @@ class SqliteStore:
         self._reader.close()
         self._writer.close()
 
-    # -- reading
-
-    def _all(self, query: str, parameters: Row) -> list[Row]:
+    async def _all(self, query: str, parameters: Row) -> list[Row]:
         try:
             return self._read(SQL[query], parameters).fetchall()
         except (sqlite3.Error, ValueError) as error:
             raise explained(error) from error
 
-    def _first(self, query: str, parameters: Row, read: Callable[[Row], Result]) -> Result | None:
-        found = self._all(query, parameters)
-        return read(found[0]) if found else None
+    async def _write(self, query: str, parameters: Row) -> bool:
+        return await self._commits.submit(_takes_effect, query, parameters)
 
-    def _by(self, query: str) -> Callable[[str], list[Row]]:
-        return lambda name: self._all(query, (name,))
+    async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
+        return await self._commits.submit(_claim, ready, now_ms, lease_until_ms)
 
-    def _one(self, read: Callable[[Row, Sealer], Result]) -> Callable[[list[Row]], Result]:
-        return lambda found: read(found[0], self._sealer)
+    async def _put_people(self, writes: list[tuple[str, Row]], accounts: tuple[Account, ...]) -> None:
+        await self._commits.submit(_put_people, writes, accounts, self._sealer)
+
+    async def _activate(self, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
+        return await self._commits.submit(_activate, code, terminal, now_ms, device)
 
 
 # -- opening
@@ -453,22 +270,9 @@ def _put_people(
         of_merchant[account.merchant_sn].append(account)
     for merchant_sn, given in of_merchant.items():
         places: dict[str, int] = dict(_rows_of(cursor, "account_places", (merchant_sn,)))
-        for account, position in zip(given, _positions(given, places), strict=True):
+        for account, position in zip(given, rows.positions(given, places), strict=True):
             row = rows.account_row(account, position=position, sealer=sealer)
             cursor.execute(SQL["put_account"], row)
-
-
-def _positions(given: list[Account], places: dict[str, int]) -> list[int]:
-    """Accounts given together share out, in the order given, the places they had and new ones at the end.
-
-    So a file with two accounts swapped swaps them, and one account put alone stays where it was.
-    """
-    names = dict.fromkeys(account.name for account in given)
-    had = sorted(places[name] for name in names if name in places)
-    after = max(places.values(), default=-1) + 1
-    free = [*had, *range(after, after + len(names) - len(had))]
-    position = dict(zip(names, free, strict=True))
-    return [position[account.name] for account in given]
 
 
 def _activate(cursor: sqlite3.Cursor, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
@@ -480,16 +284,3 @@ def _activate(cursor: sqlite3.Cursor, code: str, terminal: Row, now_ms: int, dev
         return True
     cursor.execute(SQL["unspend_activation_code"], (code,))
     return False
-
-
-def _rotate_key(
-    cursor: sqlite3.Cursor, terminal_sn: str, signed_with: str, keys: Row, sealer: Sealer
-) -> bool:
-    found = _rows_of(cursor, "terminal_by_sn", (terminal_sn,))
-    if not found:
-        return False
-    now = rows.terminal_of(found[0], sealer)
-    known = (now.current_key.encode(), now.last_key.encode())
-    if not any(hmac.compare_digest(key, signed_with.encode()) for key in known):
-        return False
-    return _takes_effect(cursor, "rotate_key", (*keys, terminal_sn, *found[0][-2:]))

@@ -19,7 +19,7 @@ SEALER = Sealer(b"k" * 32)
 class Engine:
     """One database; any number of stores can be opened on it."""
 
-    def __init__(self, dsn: str, *, threaded: bool) -> None:
+    def __init__(self, dsn: str, *, threaded: bool = True) -> None:
         self.dsn = dsn
         self.threaded = threaded
         self.clock = TurnedClock()
@@ -29,15 +29,15 @@ class Engine:
         """The database's file."""
         return Path(self.dsn)
 
-    def open(self, sealer: Sealer = SEALER) -> Store:
+    async def open(self, sealer: Sealer = SEALER) -> Store:
         """One more store on the database."""
-        return open_store(self.dsn, sealer=sealer, clock=self.clock, threaded=self.threaded)
+        return await open_store(self.dsn, sealer=sealer, clock=self.clock, threaded=self.threaded)
 
     def run(self, story: Callable[[Store], Awaitable[Result]]) -> Result:
         """Open, tell the story, close."""
 
         async def told() -> Result:
-            store = self.open()
+            store = await self.open()
             try:
                 return await story(store)
             finally:

@@ -1,7 +1,6 @@
 """Writes in company: together on the disk, each on its own account."""
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -106,28 +105,6 @@ def test_close_finishes_what_waits(engine: Engine) -> None:
 
     engine.run(first)
     engine.run(second)
-
-
-def test_a_loop_that_ends_early_loses_no_write(engine: Engine) -> None:
-    """The waiter is cancelled and its loop closed at once: the store serves the next loop, write included."""
-    order = an_order()
-    store = engine.open()
-
-    async def hand_in() -> None:
-        task = asyncio.create_task(store.save(intent(order)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    async def later() -> None:
-        assert await store.save(intent(an_order(2)))
-        assert await store.order(order.key) == order
-        await store.close()
-
-    asyncio.run(hand_in())
-    asyncio.run(later())
 
 
 def test_nobody_reads_what_is_not_yet_durable(engine: Engine) -> None:

@@ -65,7 +65,7 @@ def test_two_stores_never_claim_the_same(engine: Engine) -> None:
 
     async def story(store: Store) -> None:
         await asyncio.gather(*(store.save(intent(order)) for order in orders))
-        other = engine.open()
+        other = await engine.open()
         claimed = await asyncio.gather(*(claimant(one) for one in (store, other) for _ in range(4)))
         assert sorted(sn for mine in claimed for sn in mine) == sorted(order.sn for order in orders)
         await other.close()

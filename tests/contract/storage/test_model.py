@@ -50,7 +50,7 @@ class StoreStory(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """Begin with an empty database."""
-        self.store: Store = self.engine.open()
+        self.store: Store = self.told(self.engine.open())
 
     def told(self, story: Coroutine[Any, Any, Result]) -> Result:
         """Run one step."""
@@ -197,7 +197,7 @@ class StoreStory(RuleBasedStateMachine):
     def restart(self) -> None:
         """Close and open again."""
         self.told(self.store.close())
-        self.store = self.engine.open()
+        self.store = self.told(self.engine.open())
 
     @invariant()
     def tells_the_same(self) -> None:

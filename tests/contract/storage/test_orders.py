@@ -209,7 +209,7 @@ def test_two_stores_have_one_winner(engine: Engine) -> None:
     order = an_order()
 
     async def story(store: Store) -> None:
-        other = engine.open()
+        other = await engine.open()
         await store.save(intent(order))
         won = await asyncio.gather(*(one.save(paid(order)) for one in (store, other) for _ in range(8)))
         assert won.count(True) == 1

@@ -128,7 +128,7 @@ def test_a_wrong_master_key_is_told_at_the_door(engine: Engine) -> None:
     """The database does not open, and the text says what to do."""
     engine.run(everybody)
     with pytest.raises(ConfigurationBroken, match="master key"):
-        engine.open(Sealer(b"x" * 32))
+        asyncio.run(engine.open(Sealer(b"x" * 32)))
     engine.run(assert_everybody)
 
 
@@ -136,7 +136,7 @@ def test_what_one_process_writes_another_sees_in_time(engine: Engine) -> None:
     """At once by `fresh`, after two seconds by itself; the writer sees it at once."""
 
     async def story(store: Store) -> None:
-        other = engine.open()
+        other = await engine.open()
         await everybody(store)
         assert await other.terminal("t1") == TILL
         renamed = replace(TILL, name="back")

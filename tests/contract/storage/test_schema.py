@@ -1,5 +1,6 @@
 """Migrations add up to schema.sql, survive a kill and never run backwards; every query is in use."""
 
+import asyncio
 import os
 import re
 import signal
@@ -141,7 +142,7 @@ def test_a_newer_database_is_refused_untouched(engine: Engine) -> None:
         database.execute("INSERT INTO migrations VALUES (999, 'tomorrow', 0)")
     before = engine.path.read_bytes()
     with pytest.raises(ConfigurationBroken, match=r"0999_tomorrow.*newer one.*backup"):
-        engine.open()
+        asyncio.run(engine.open())
     assert engine.path.read_bytes() == before
 
 

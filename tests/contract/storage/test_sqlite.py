@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -150,7 +150,7 @@ def test_inline_uses_no_thread_and_memory() -> None:
 
     async def story() -> None:
         before = threading.active_count()
-        store = open_store("sqlite:///:memory:", sealer=SEALER, clock=TurnedClock(), threaded=False)
+        store = await open_store("sqlite:///:memory:", sealer=SEALER, clock=TurnedClock(), threaded=False)
         _inside(store)._writer.set_trace_callback(commits.append)
         assert all(await asyncio.gather(*(store.save(intent(an_order(n))) for n in range(20))))
         assert threading.active_count() == before
@@ -198,30 +198,59 @@ def test_pages_of_a_rare_status_use_their_index(engine: Engine) -> None:
 def test_an_unknown_dsn_is_refused_without_its_password(dsn: str) -> None:
     """The text names what is possible, and never repeats what may be a secret."""
     with pytest.raises(ConfigurationBroken, match="sqlite:///") as refused:
-        open_store(dsn, sealer=SEALER, clock=TurnedClock())
+        asyncio.run(open_store(dsn, sealer=SEALER, clock=TurnedClock()))
     assert "canary" not in str(refused.value)
 
 
 def test_memory_cannot_be_shared_with_a_thread() -> None:
     """A database in memory has one connection."""
     with pytest.raises(ConfigurationBroken):
-        open_store(":memory:", sealer=SEALER, clock=TurnedClock())
+        asyncio.run(open_store(":memory:", sealer=SEALER, clock=TurnedClock()))
 
 
 def test_a_file_that_is_no_database_is_refused(engine: Engine) -> None:
     """Nor is one in a folder that does not exist; neither is touched."""
     engine.path.write_bytes(b"a letter to my aunt, and quite a long one\n" * 30)
     with pytest.raises(ConfigurationBroken, match=r"paymux\.db"):
-        engine.open()
+        asyncio.run(engine.open())
     assert engine.path.read_bytes().startswith(b"a letter")
+    nowhere = str(engine.path.parent / "nowhere" / "x.db")
     with pytest.raises(ConfigurationBroken, match="nowhere"):
-        open_store(str(engine.path.parent / "nowhere" / "x.db"), sealer=SEALER, clock=TurnedClock())
+        asyncio.run(open_store(nowhere, sealer=SEALER, clock=TurnedClock()))
 
 
 @pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?.db", "#1.db", "数据.db"])
 def test_any_file_name_will_do(engine: Engine, name: str) -> None:
     """The path is a path, not an address to be decoded."""
     path = engine.path.with_name(name)
-    store = open_store(f"sqlite:///{path}", sealer=SEALER, clock=TurnedClock(), threaded=engine.threaded)
-    asyncio.run(store.close())
+
+    async def story() -> None:
+        store = await open_store(
+            f"sqlite:///{path}", sealer=SEALER, clock=TurnedClock(), threaded=engine.threaded
+        )
+        await store.close()
+
+    asyncio.run(story())
     assert path.exists()
+
+
+def test_a_loop_that_ends_early_loses_no_write(engine: Engine) -> None:
+    """The waiter is cancelled and its loop closed at once: the store serves the next loop, write included."""
+    order = an_order()
+    store = asyncio.run(engine.open())
+
+    async def hand_in() -> None:
+        task = asyncio.create_task(store.save(intent(order)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def later() -> None:
+        assert await store.save(intent(an_order(2)))
+        assert await store.order(order.key) == order
+        await store.close()
+
+    asyncio.run(hand_in())
+    asyncio.run(later())

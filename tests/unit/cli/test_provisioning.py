@@ -88,7 +88,7 @@ def in_memory(work: Callable[[Memory], Awaitable[Any]]) -> Any:  # noqa: ANN401 
 
     async def run() -> Any:  # noqa: ANN401 - as above
         sealer = Sealer(bytes(32))
-        memory = open_store(":memory:", sealer=sealer, clock=SystemClock(), threaded=False)
+        memory = await open_store(":memory:", sealer=sealer, clock=SystemClock(), threaded=False)
         try:
             return await work(memory)
         finally:
