@@ -23,7 +23,7 @@ from paymux.kit.toml import read_toml
 
 DEFAULT_FILE = Path("paymux.toml")
 PREFIX = "PAYMUX_"
-NOT_SETTINGS = frozenset({"PAYMUX_CONFIG", "PAYMUX_CRASH_AT", "PAYMUX_VECTORS"})
+NOT_SETTINGS = frozenset({"PAYMUX_CONFIG", "PAYMUX_CRASH_AT", "PAYMUX_VECTORS", "PAYMUX_TEST_DSN"})
 """Variables with our prefix that are no settings: where the file is, and two that only tests use."""
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]

@@ -124,7 +124,7 @@ class Store(Protocol):
         """The channel's number for it (some tills refund by it, upay-v2.md §7.1)."""
 
     async def orders(self, *, status: OrderStatus | None, after: OrderKey | None, limit: int) -> list[Order]:
-        """A page of orders in key order, for lists and books."""
+        """A page of orders in the order of their numbers, which is that of time; for lists and books."""
 
     async def transactions(self, key: OrderKey) -> list[Transaction]:
         """All movements of an order, oldest first."""

@@ -1,11 +1,13 @@
-"""Loads queries.sql: every query has a name, a description and one place.
+"""Loads the query files: every query has a name, a description and one place.
 
 `-- name: order_by_key` starts a query, `-- part: order_columns` a piece of SQL that later queries call by
-`{order_columns}`. Other comments before the SQL describe it.
+`{order_columns}`. Other comments before the SQL describe it. queries.sql serves both engines;
+queries.postgres.sql adds what only PostgreSQL does, with the parts of the first.
 """
 
 import re
 from importlib.resources import files
+from itertools import count
 
 import msgspec
 
@@ -20,10 +22,13 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     sql: str
 
 
-def load(text: str) -> dict[str, Query]:
-    """Read the text of a query file; raises `ValueError` for a nameless, used or undescribed one."""
+def load(text: str, parts: dict[str, str] | None = None) -> dict[str, Query]:
+    """Read the text of a query file; raises `ValueError` for a nameless, used or undescribed one.
+
+    `parts` are known before, and get the file's own ones added.
+    """
     found: dict[str, Query] = {}
-    parts: dict[str, str] = {}
+    parts = {} if parts is None else parts
     blocks = _HEAD.split(text)[1:]
     for what, name, block in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
         query = _query(name, block, parts)
@@ -36,6 +41,12 @@ def load(text: str) -> dict[str, Query]:
     return found
 
 
+def numbered(sql: str) -> str:
+    """`?` → `$1`, `$2` …, as PostgreSQL wants its parameters."""
+    numbers = count(1)
+    return re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
+
+
 def _query(name: str, block: str, parts: dict[str, str]) -> Query:
     lines = [line.strip() for line in block.strip().splitlines()]
     described = [line.removeprefix("--").strip() for line in lines if line.startswith("--")]
@@ -45,8 +56,19 @@ def _query(name: str, block: str, parts: dict[str, str]) -> Query:
     return Query(name=name, description=" ".join(described), sql=sql)
 
 
-QUERIES = load(files("paymux.storage").joinpath("queries.sql").read_text("utf-8"))
+def _text(file: str) -> str:
+    return files("paymux.storage").joinpath(file).read_text("utf-8")
+
+
+_PARTS: dict[str, str] = {}
+QUERIES = load(_text("queries.sql"), _PARTS)
 """Name → query. Parameters are positional (`?`), in the order rows.py and the engines give them."""
+POSTGRES_QUERIES = load(_text("queries.postgres.sql"), _PARTS)
+"""Name → query of PostgreSQL alone, its parameters numbered."""
 
 SQL = {name: query.sql for name, query in QUERIES.items()}
-"""Name → SQL, for engines."""
+"""Name → SQL, for SQLite."""
+POSTGRES_SQL = {name: numbered(sql) for name, sql in SQL.items()} | {
+    name: query.sql for name, query in POSTGRES_QUERIES.items()
+}
+"""Name → SQL, for PostgreSQL."""

@@ -52,21 +52,21 @@ SELECT {order_columns} FROM orders WHERE bucket = ? AND merchant_id = ? AND trad
 ORDER BY sn DESC LIMIT 1;
 
 -- name: orders_page
--- A page of all orders in key order.
-SELECT {order_columns} FROM orders WHERE (bucket, merchant_id, sn) > (?, ?, ?)
-ORDER BY bucket, merchant_id, sn LIMIT ?;
+-- A page of all orders in the order of their numbers, which is that of time.
+SELECT {order_columns} FROM orders WHERE (sn, merchant_id, bucket) > (?, ?, ?)
+ORDER BY sn, merchant_id, bucket LIMIT ?;
 
 -- name: orders_page_of_status
--- A page of the orders in one status but PAID, in key order. The second condition lets the partial index
--- serve.
+-- A page of the orders in one status but PAID, in the order of their numbers. The second condition lets the
+-- partial index serve.
 SELECT {order_columns} FROM orders
-WHERE status = ? AND status <> 'PAID' AND (bucket, merchant_id, sn) > (?, ?, ?)
-ORDER BY bucket, merchant_id, sn LIMIT ?;
+WHERE status = ? AND status <> 'PAID' AND (sn, merchant_id, bucket) > (?, ?, ?)
+ORDER BY sn, merchant_id, bucket LIMIT ?;
 
 -- name: orders_page_paid
--- A page of the PAID orders, which is nearly all, in key order.
-SELECT {order_columns} FROM orders WHERE status = 'PAID' AND (bucket, merchant_id, sn) > (?, ?, ?)
-ORDER BY bucket, merchant_id, sn LIMIT ?;
+-- A page of the PAID orders, which is nearly all, in the order of their numbers.
+SELECT {order_columns} FROM orders WHERE status = 'PAID' AND (sn, merchant_id, bucket) > (?, ?, ?)
+ORDER BY sn, merchant_id, bucket LIMIT ?;
 
 -- ------------------------------------------------------------------ transactions
 
@@ -75,15 +75,18 @@ ORDER BY bucket, merchant_id, sn LIMIT ?;
 bucket, merchant_id, sn, tsn, kind, status, amount, operator, refund_request_no, undo_by, trade_no,
 error_code, error_message, ctime_ms, finish_ms, channel_finish_ms, doubt_ms
 
+-- part: movement_changes
+-- A movement's number at the merchant never changes; guarded: nor does its kind, for no amount may be -1.
+status = excluded.status, operator = excluded.operator, undo_by = excluded.undo_by,
+amount = CASE WHEN transactions.kind = excluded.kind THEN excluded.amount ELSE -1 END,
+trade_no = excluded.trade_no, error_code = excluded.error_code, error_message = excluded.error_message,
+ctime_ms = excluded.ctime_ms, finish_ms = excluded.finish_ms,
+channel_finish_ms = excluded.channel_finish_ms, doubt_ms = excluded.doubt_ms
+
 -- name: put_transaction
--- Write a movement over what is there. Its number at the merchant never changes; guarded: nor does its kind.
+-- Write a movement over what is there.
 INSERT INTO transactions ({transaction_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE
-SET status = excluded.status, amount = excluded.amount, operator = excluded.operator, undo_by = excluded.undo_by,
-    trade_no = excluded.trade_no, error_code = excluded.error_code, error_message = excluded.error_message,
-    ctime_ms = excluded.ctime_ms, finish_ms = excluded.finish_ms,
-    channel_finish_ms = excluded.channel_finish_ms, doubt_ms = excluded.doubt_ms
-WHERE transactions.kind = excluded.kind;
+ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE SET {movement_changes};
 
 -- name: transactions_of_order
 -- All movements of an order, oldest first.
@@ -101,13 +104,17 @@ WHERE bucket = ? AND merchant_id = ? AND sn = ? AND refund_request_no = ? AND re
 
 -- ------------------------------------------------------------------ events
 
+-- part: event_columns
+-- A line of history in the order of its record's fields.
+bucket, merchant_id, sn, event_id, at_ms, who, what, text
+
 -- name: add_event
 -- One line of history.
-INSERT INTO events (bucket, merchant_id, sn, event_id, at_ms, who, what, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO events ({event_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: events_of_order
 -- The order's history, oldest first; within a millisecond by id, which is made in order.
-SELECT bucket, merchant_id, sn, event_id, at_ms, who, what, text FROM events
+SELECT {event_columns} FROM events
 WHERE bucket = ? AND merchant_id = ? AND sn = ? ORDER BY at_ms, event_id;
 
 -- ------------------------------------------------------------------ due work
@@ -116,11 +123,14 @@ WHERE bucket = ? AND merchant_id = ? AND sn = ? ORDER BY at_ms, event_id;
 -- Due work in the order of its record's fields; the lease is storage's own business.
 bucket, merchant_id, ref, kind, sn, run_at_ms, attempts
 
+-- part: due_anew
+-- Known work put anew is free to be claimed at its new time, whoever holds it now.
+run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = 0
+
 -- name: put_due
--- New work, or known work put anew: free to be claimed at its new time, whoever holds it now.
+-- New work, or known work put anew.
 INSERT INTO due ({due_columns}, lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 0)
-ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE
-SET run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = 0;
+ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew};
 
 -- name: delete_due
 -- The work is settled.
@@ -128,7 +138,7 @@ DELETE FROM due WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?;
 
 -- name: due_ready
 -- What may be claimed of one kind, oldest first. The index serves the order, so a long queue costs no sorting.
-SELECT {due_columns} FROM due WHERE kind = ? AND run_at_ms <= ? AND lease_until_ms <= ?
+SELECT {due_columns} FROM due WHERE kind || '' = ? AND run_at_ms <= ? AND lease_until_ms <= ?
 ORDER BY run_at_ms, ref LIMIT ?;
 
 -- name: claim_due
@@ -152,8 +162,12 @@ WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?
     AND attempts = ? AND (attempts = 0 OR run_at_ms = ?);
 
 -- name: due_of_order
--- What still has to be done about an order.
-SELECT {due_columns} FROM due WHERE bucket = ? AND merchant_id = ? AND sn = ? ORDER BY run_at_ms, kind, ref;
+-- What still has to be done about an order: its rows refer to its movements (the pay's number is the order's)
+-- and messages.
+SELECT {due_columns} FROM due WHERE bucket = ? AND merchant_id = ? AND sn = ? AND ref IN (
+    SELECT tsn FROM transactions WHERE bucket = ? AND merchant_id = ? AND sn = ?
+    UNION ALL SELECT notification_id FROM notifications WHERE bucket = ? AND merchant_id = ? AND sn = ?
+) ORDER BY run_at_ms, kind, ref;
 
 -- ------------------------------------------------------------------ notifications
 
@@ -302,3 +316,11 @@ INSERT INTO seals (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING;
 -- name: seal_by_name
 -- What the master key must open.
 SELECT sealed FROM seals WHERE name = ?;
+
+-- name: fence
+-- A commit of our own, after which everything committed before is as safe as it.
+INSERT INTO fences (name, at_ms) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms;
+
+-- name: event_exists
+-- Was this line of history written?
+SELECT 1 FROM events WHERE bucket = ? AND merchant_id = ? AND sn = ? AND event_id = ?;

@@ -3,7 +3,7 @@
 Written out field by field: this is the hot path, and a reader can check it against the query.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from paymux.domain.people import Store as Shop
 from paymux.kit.seal import Sealer
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
+Record = TypeVar("Record")
 Row = tuple[Any, ...]
 """What a database hands out; the `*_of` functions below give it types."""
 
@@ -22,6 +23,13 @@ _KIND = {one.value: one for one in TransactionKind}
 _STATUS = {one.value: one for one in TransactionStatus}
 _DUE_KIND = {one.value: one for one in DueKind}
 _NOTIFICATION_STATUS = {one.value: one for one in NotificationStatus}
+
+
+def without_nul(record: Record, kind: Any) -> Record:  # noqa: ANN401 - a type, or an alias of one
+    """The record with U+FFFD in place of U+0000, which PostgreSQL's texts cannot hold."""
+    text = msgspec.json.encode(record).replace(b"\\u0000", b"\\ufffd")
+    found: Record = msgspec.json.decode(text, type=kind)
+    return found
 
 
 # -- the money path

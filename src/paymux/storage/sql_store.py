@@ -82,8 +82,8 @@ class SqlStore(ABC):
         return await self._first("order_by_trade_no", (bucket, merchant_id, trade_no), rows.order_of)
 
     async def orders(self, *, status: OrderStatus | None, after: OrderKey | None, limit: int) -> list[Order]:
-        """A page of orders in key order."""
-        start = rows.key_row(after) if after else (-1, "", "")
+        """A page of orders in the order of their numbers."""
+        start = (after.sn, after.merchant_id, after.bucket) if after else ("", "", -1)
         if status is None:
             found = await self._all("orders_page", (*start, limit))
         elif status is OrderStatus.PAID:
@@ -138,7 +138,7 @@ class SqlStore(ABC):
 
     async def due_of(self, key: OrderKey) -> list[Due]:
         """What still has to be done about an order."""
-        return [rows.due_of(row) for row in await self._all("due_of_order", rows.key_row(key))]
+        return [rows.due_of(row) for row in await self._all("due_of_order", rows.key_row(key) * 3)]
 
     # -- notifications
 

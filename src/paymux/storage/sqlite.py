@@ -208,8 +208,7 @@ def _save(cursor: sqlite3.Cursor, change: Change) -> bool:
     if cursor.rowcount != 1:
         return False
     for movement in change.transactions:
-        if execute(_PUT_TRANSACTION, rows.transaction_row(movement)).rowcount != 1:
-            raise StorageFailed(f"movement {movement.tsn} is of another kind already")
+        execute(_PUT_TRANSACTION, rows.transaction_row(movement))
     for ref, kind in change.done:
         execute(_DELETE_DUE, (order.bucket, order.merchant_id, ref, kind.value))
     for due in change.due:

@@ -1,7 +1,7 @@
 """Every engine keeps the same promises: each test runs once per engine, another one is one more parameter."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from paymux.kit.seal import Sealer
 from paymux.storage.contract import Store
 from paymux.storage.opener import open_store
 from tests.contract.storage.makers import TurnedClock
+from tests.harness.postgres import drop_schema, new_schema, server
 
 Result = TypeVar("Result")
 SEALER = Sealer(b"k" * 32)
@@ -23,6 +24,11 @@ class Engine:
         self.dsn = dsn
         self.threaded = threaded
         self.clock = TurnedClock()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is SQLite's."""
+        return "://" not in self.dsn
 
     @property
     def path(self) -> Path:
@@ -46,7 +52,26 @@ class Engine:
         return asyncio.run(told())
 
 
-@pytest.fixture(params=["sqlite", "sqlite-inline"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+@pytest.fixture(params=["sqlite", "sqlite-inline", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database."""
+    if request.param != "postgres":
+        yield Engine(str(tmp_path / "paymux.db"), threaded=request.param == "sqlite")
+        return
+    dsn = new_schema(server())
+    yield Engine(dsn)
+    drop_schema(dsn)
+
+
+@pytest.fixture(params=["sqlite", "sqlite-inline"])
+def sqlite_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """An empty database in a file."""
     return Engine(str(tmp_path / "paymux.db"), threaded=request.param == "sqlite")
+
+
+@pytest.fixture
+def postgres_engine() -> Iterator[Engine]:
+    """An empty schema of a server."""
+    dsn = new_schema(server())
+    yield Engine(dsn)
+    drop_schema(dsn)

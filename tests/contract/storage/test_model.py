@@ -17,6 +17,7 @@ from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction
 from paymux.storage.contract import Change, Due, DueKind, Event, Store
 from tests.contract.storage.conftest import Engine
 from tests.contract.storage.makers import NOW_MS, a_due, a_movement, an_event, an_order
+from tests.harness.postgres import drop_schema, new_schema, server
 
 Result = TypeVar("Result")
 Held = tuple[int, str, str, DueKind]
@@ -29,6 +30,10 @@ KINDS = st.sampled_from(DueKind)
 LEASE_MS = 3
 
 
+def _by_number(key: OrderKey) -> tuple[str, str, int]:
+    return key.sn, key.merchant_id, key.bucket
+
+
 class StoreStory(RuleBasedStateMachine):
     """Rules are what flows and workers do; the dictionaries say what must come of it."""
 
@@ -36,9 +41,8 @@ class StoreStory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.engine = Engine(str(Path(self.folder.name) / "paymux.db"), threaded=self.threaded)
+        self.engine = self.database()
         self.orders: dict[OrderKey, Order] = {}
         self.movements: dict[tuple[OrderKey, str], Transaction] = {}
         self.history: dict[OrderKey, list[Event]] = {}
@@ -46,6 +50,15 @@ class StoreStory(RuleBasedStateMachine):
         self.claimed: list[Due] = []
         self.now_ms = NOW_MS
         self.events_made = 0
+
+    def database(self) -> Engine:
+        """An empty database."""
+        self.folder = tempfile.TemporaryDirectory()
+        return Engine(str(Path(self.folder.name) / "paymux.db"), threaded=self.threaded)
+
+    def forget(self) -> None:
+        """Remove the database."""
+        self.folder.cleanup()
 
     @initialize()
     def open(self) -> None:
@@ -205,7 +218,7 @@ class StoreStory(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         stored = self.told(self.store.orders(status=None, after=None, limit=100))
-        assert stored == [self.orders[key] for key in sorted(self.orders)]
+        assert stored == [self.orders[key] for key in sorted(self.orders, key=_by_number)]
         for key in self.orders:
             movements = self.told(self.store.transactions(key))
             assert {one.tsn: one for one in movements} == {
@@ -224,7 +237,7 @@ class StoreStory(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.told(self.store.close())
         self.runner.close()
-        self.folder.cleanup()
+        self.forget()
 
     def _event(self, order: Order) -> Event:
         self.events_made += 1
@@ -248,11 +261,25 @@ class InlineStory(StoreStory):
     threaded = False
 
 
+class PostgresStory(StoreStory):
+    """The same on PostgreSQL."""
+
+    def database(self) -> Engine:
+        """An empty schema."""
+        return Engine(new_schema(server()))
+
+    def forget(self) -> None:
+        """Remove the schema."""
+        drop_schema(self.engine.dsn)
+
+
 def _held(due: Due) -> Held:
     return (due.bucket, due.merchant_id, due.ref, due.kind)
 
 
 StoreStory.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
 InlineStory.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
+PostgresStory.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestPostgresStory = PostgresStory.TestCase
 TestStory = StoreStory.TestCase
 TestInlineStory = InlineStory.TestCase

@@ -25,6 +25,12 @@ from tests.contract.storage.makers import TurnedClock, an_order, intent
 STORAGE = files("paymux.storage")
 
 
+@pytest.fixture
+def engine(sqlite_engine: Engine) -> Engine:
+    """SQLite only."""
+    return sqlite_engine
+
+
 def _schema(path: Path) -> dict[str, str]:
     with closing(sqlite3.connect(path)) as database:
         found = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
@@ -59,16 +65,16 @@ def test_the_dialect_is_the_portable_one() -> None:
     assert set(kinds) == {"TEXT", "BIGINT", "INTEGER"}
 
 
-def test_bucket_and_merchant_lead_every_key_of_the_money_path(engine: Engine) -> None:
+def test_bucket_and_merchant_are_part_of_every_key_of_the_money_path(engine: Engine) -> None:
     """Primary, unique and foreign keys can all be held by one shard (DESIGN §7)."""
     engine.run(_nothing)
     with closing(sqlite3.connect(engine.path)) as database:
         for table in ("orders", "transactions", "events", "due", "notifications"):
             for _, index, unique, *_ in database.execute(f"PRAGMA index_list({table})").fetchall():
                 columns = [row[2] for row in database.execute(f"PRAGMA index_info({index})")]
-                assert not unique or columns[:2] == ["bucket", "merchant_id"], index
+                assert not unique or columns[-2:] == ["merchant_id", "bucket"], index
             keys = database.execute(f"PRAGMA foreign_key_list({table})").fetchall()
-            assert [key[3] for key in keys][:2] == ([] if table == "orders" else ["bucket", "merchant_id"])
+            assert [key[3] for key in keys][-2:] == ([] if table == "orders" else ["merchant_id", "bucket"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,240 @@
+"""One connection to PostgreSQL that comes back by itself, and says honestly what it does not know.
+
+A connection lost while a statement ran leaves its commit in doubt: `Lost`. So does a commit that the server
+stopped waiting for its standbys with (a warning). Patience ends by closing the socket, never by a cancel
+request: that could hit a COMMIT that waits for its standbys, and leave it half safe (RELIABILITY §2, R5).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from paymux.domain.errors import ConfigurationBroken, PaymuxError, StorageFailed
+from paymux.storage.rows import Row
+
+Result = TypeVar("Result")
+
+_CONNECT_S = 5
+_ANSWER_S = 10
+"""No statement of ours takes a second on a healthy server; a till gives up after some more."""
+_OLDEST = 15
+_SESSION = {
+    "application_name": "paymux",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "30s",
+    # Plans are made once, and never by walking through a table: every query finds its rows by an index,
+    # and statistics that are not there yet must not talk a plan out of it (DESIGN §11).
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_SUSPECT = frozenset({"01000", "57P01"})
+"""What the server's warning about a commit without its standbys is filed under, in every language."""
+
+
+class Lost(Exception):
+    """The connection or the standbys failed while a commit may have been under way."""
+
+
+class Link:
+    """One statement at a time; opened at the first one, opened again after a loss."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection | None = None
+        self._prepared: dict[str, asyncpg.prepared_stmt.PreparedStatement] = {}
+        self._warned = False
+
+    async def fetch(self, sql: str, *parameters: object) -> list[Row]:
+        """Run one statement, which commits by itself. Raises `Lost`, or what the server said."""
+        return await self._patiently(self._fetch, sql, *parameters)
+
+    async def count(self, sql: str, *parameters: object) -> int:
+        """Run one statement as `fetch` does; how many rows it wrote."""
+        return await self._patiently(self._count, sql, *parameters)
+
+    async def transact(self, work: Callable[["Link"], Awaitable[Result]]) -> Result:
+        """Run what `work` fetches in one transaction. Raises as `fetch` does."""
+        await self.fetch("BEGIN")
+        try:
+            result = await work(self)
+        except BaseException:
+            with suppress(Exception):
+                await self.fetch("ROLLBACK")
+            raise
+        await self.fetch("COMMIT")
+        return result
+
+    async def execute(self, sql: str) -> None:
+        """Run a statement that is not worth preparing, such as one of a migration."""
+
+        async def run(connection: asyncpg.Connection) -> None:
+            await connection.execute(sql)
+
+        await self._patiently(run)
+
+    def drop(self) -> None:
+        """Let go of the socket at once."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with suppress(Exception):
+                await connection.close(timeout=1)
+
+    async def _fetch(self, connection: asyncpg.Connection, sql: str, *parameters: object) -> list[Row]:
+        statement = self._prepared.get(sql) or await self._prepare(connection, sql)
+        found: list[Row] = await statement.fetch(*parameters)
+        return found
+
+    async def _count(self, connection: asyncpg.Connection, sql: str, *parameters: object) -> int:
+        statement = self._prepared.get(sql) or await self._prepare(connection, sql)
+        await statement.fetch(*parameters)
+        return int(statement.get_statusmsg().rpartition(" ")[2])
+
+    async def _prepare(
+        self, connection: asyncpg.Connection, sql: str
+    ) -> asyncpg.prepared_stmt.PreparedStatement:
+        """Under a name: a nameless statement would be planned anew each time."""
+        statement = await connection.prepare(sql, name=f"paymux_{len(self._prepared)}")
+        self._prepared[sql] = statement
+        return statement
+
+    async def _patiently(self, run: Callable[..., Awaitable[Result]], *args: object) -> Result:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = await self._connect()
+        self._warned = False
+        patience = asyncio.get_running_loop().call_later(_ANSWER_S, connection.terminate)
+        try:
+            result = await run(connection, *args)
+        except Exception as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self.drop()
+            if not is_lost(error):
+                raise
+            self.drop()
+            raise Lost(str(error)) from error
+        finally:
+            patience.cancel()
+        if self._warned:
+            raise Lost("the server did not wait for its standbys")
+        return result
+
+    async def _connect(self) -> asyncpg.Connection:
+        self._prepared = {}
+        connection = await connect(self._dsn)
+        connection.add_log_listener(self._hear)
+        self._connection = connection
+        return connection
+
+    def _hear(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        self._warned = self._warned or message.sqlstate in _SUSPECT
+
+
+class Links:
+    """Some links for reading, each used by one reader at a time."""
+
+    def __init__(self, dsn: str, size: int) -> None:
+        self._free = [Link(dsn) for _ in range(size)]
+        self._all = tuple(self._free)
+        self._places = asyncio.Semaphore(size)
+        self._closed = False
+
+    async def fetch(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+        """Read; once more when the connection is lost, for it may have been closed long ago."""
+        async with self._places:
+            if self._closed:
+                raise StorageFailed("the database is closed")
+            link = self._free.pop()
+            try:
+                try:
+                    return await link.fetch(sql, *parameters)
+                except Lost:
+                    return await link.fetch(sql, *parameters)
+            except asyncio.CancelledError:
+                link.drop()
+                raise
+            finally:
+                self._free.append(link)
+
+    async def close(self) -> None:
+        """Close all of them, for good."""
+        self._closed = True
+        for link in self._all:
+            await link.close()
+
+
+async def connect(dsn: str) -> asyncpg.Connection:
+    """Open a connection as we want it. Raises `OSError`, `TimeoutError` or what the server said."""
+    return await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SESSION, statement_cache_size=0)
+
+
+async def check(dsn: str) -> None:
+    """Knock at the server; raises `ConfigurationBroken`, which never repeats the password."""
+    try:
+        connection = await connect(dsn)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        text = f"the database {without_password(dsn)} cannot be opened: {error or type(error).__name__}"
+        raise ConfigurationBroken(text) from None
+    try:
+        version = connection.get_server_version()
+        if version.major < _OLDEST:
+            raise ConfigurationBroken(f"PostgreSQL {_OLDEST} or newer is needed, this is {version.major}")
+    finally:
+        await connection.close()
+
+
+def without_password(dsn: str) -> str:
+    """The address without its password and its parameters, which may hold one."""
+    parts = urlsplit(dsn)
+    user, at, host = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}"
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a statement that ended so may have been committed, or may yet be."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # that is a parameter of a wrong kind
+    return isinstance(
+        error,
+        OSError
+        | TimeoutError
+        | asyncpg.PostgresConnectionError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.StatementCompletionUnknownError,
+    )
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the very same statement may do when it is tried again a little later."""
+    return isinstance(error, (Lost, *_PASSING)) or is_lost(error)
+
+
+_PASSING = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,  # this server is not the leader any more
+    asyncpg.TooManyConnectionsError,
+)
+
+
+def explained(error: Exception) -> PaymuxError:
+    """The error in our words, its cause kept. The server's may quote a row, so only its kind is told."""
+    if isinstance(error, PaymuxError):
+        return error
+    kind = f"{type(error).__name__} {getattr(error, 'constraint_name', None) or ''}".strip()
+    failed = StorageFailed(f"the database did not do it: {kind}")
+    failed.__cause__ = error
+    return failed

@@ -1,0 +1,338 @@
+"""The store on PostgreSQL >= 15, for many processes and machines (DESIGN §7).
+
+Hot writes go through lanes: one statement, one commit for whatever waits. Rare ones are transactions of the
+same plain statements that SQLite runs. What a lost connection leaves in doubt is looked up by key, behind a
+clean commit of our own. Time comes in as a parameter, and nothing waits for a lock it could hold for long.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+
+import asyncpg
+from msgspec.structs import replace
+
+from paymux.domain.people import Account
+from paymux.kit.clock import Clock
+from paymux.kit.seal import Sealer
+from paymux.storage import rows
+from paymux.storage.contract import Change, Due, DueKind, Event, Notification
+from paymux.storage.lane import Lane
+from paymux.storage.link import Link, Links, check, explained
+from paymux.storage.migrate import Migration, migrations
+from paymux.storage.postgres_schema import bring_up_to_date
+from paymux.storage.queries import POSTGRES_SQL as SQL
+from paymux.storage.rows import Row
+from paymux.storage.sql_store import SqlStore
+
+_READERS = 4
+"""A question takes a fraction of a millisecond, so few connections answer many."""
+
+_Delivery = tuple[Notification, int | None]
+_Write = tuple[str, Row]
+
+
+class PostgresStore(SqlStore):
+    """A `Store` in one schema of a PostgreSQL database; made by `open`, used by one event loop."""
+
+    def __init__(self, dsn: str, *, sealer: Sealer, clock: Clock) -> None:
+        super().__init__(sealer=sealer, clock=clock)
+        self._clock = clock
+        self._readers = Links(dsn, _READERS)
+        self._orders, self._events, self._notes, self._plain, self._rare = (Link(dsn) for _ in range(5))
+        self._turn = asyncio.Lock()
+        self._changes: Lane[Change, bool] = Lane(
+            self._save_many, self._save_one, clock=clock, about=_order_of
+        )
+        self._history: Lane[tuple[Event, ...], None] = Lane(self._add_many, self._add_one, clock=clock)
+        self._deliveries: Lane[_Delivery, None] = Lane(
+            self._deliver_many, self._deliver_one, clock=clock, about=_note_of
+        )
+        self._writes: Lane[_Write, bool] = Lane(self._write_many, self._write_one, clock=clock)
+
+    @classmethod
+    async def open(
+        cls, dsn: str, *, sealer: Sealer, clock: Clock, known: tuple[Migration, ...] | None = None
+    ) -> "PostgresStore":
+        """Connect and bring the schema up to date.
+
+        Raises `ConfigurationBroken` for a server that cannot be used, a newer database, a wrong master key.
+        """
+        await check(dsn)
+        link = Link(dsn)
+        try:
+            known = migrations() if known is None else known
+            await bring_up_to_date(link, sealer, known, now_ms=clock.now_ms())
+        finally:
+            await link.close()
+        return cls(dsn, sealer=sealer, clock=clock)
+
+    async def save(self, change: Change) -> bool:
+        """Commit a change; False when its guard did not hold."""
+        return await self._changes.submit(change)
+
+    async def add_events(self, events: tuple[Event, ...]) -> None:
+        """Add history without changing an order."""
+        if events:
+            await self._history.submit(events)
+
+    async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
+        """Store an attempt's result and when to try again."""
+        await self._deliveries.submit((notification, next_ms))
+
+    async def close(self) -> None:
+        """Finish what is waiting and hang up."""
+        for lane in (self._changes, self._history, self._deliveries, self._writes):
+            await lane.close()
+        for link in (self._orders, self._events, self._notes, self._plain, self._rare, self._readers):
+            await link.close()
+
+    # -- what SqlStore asks of an engine
+
+    async def _all(self, query: str, parameters: Row) -> list[Row]:
+        try:
+            return await self._readers.fetch(SQL[query], parameters)
+        except Exception as error:
+            raise explained(error) from error
+
+    async def _write(self, query: str, parameters: Row) -> bool:
+        return await self._writes.submit((query, parameters))
+
+    async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
+        """A claim in doubt is no claim: its rows come back when the lease is over."""
+        given = [(*rows.due_row(due), 0) for due in ready]
+        async with self._turn:
+            try:
+                found = await self._rare.fetch(SQL["claim_many"], given, lease_until_ms, now_ms)
+            except Exception as error:
+                raise explained(error) from error
+        claimed = {tuple(row) for row in found}
+        return [replace(due, attempts=due.attempts + 1) for due in ready if rows.due_key_row(due) in claimed]
+
+    async def _put_people(self, writes: list[tuple[str, Row]], accounts: tuple[Account, ...]) -> None:
+        async def put(link: Link) -> None:
+            for query, row in writes:
+                await link.fetch(SQL[query], *row)
+            of_merchant: dict[str, list[Account]] = defaultdict(list)
+            for account in accounts:
+                of_merchant[account.merchant_sn].append(account)
+            for merchant_sn, given in of_merchant.items():
+                found = await link.fetch(SQL["account_places"], merchant_sn)
+                places = {row[0]: row[1] for row in found}
+                for account, position in zip(given, rows.positions(given, places), strict=True):
+                    row = rows.account_row(account, position=position, sealer=self._sealer)
+                    await link.fetch(SQL["put_account"], *row)
+
+        async with self._turn:
+            try:
+                await self._rare.transact(put)
+            except Exception as error:
+                raise explained(error) from error
+
+    async def _activate(self, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
+        async def spend(link: Link) -> bool:
+            if device is not None and await link.fetch(SQL["terminal_of_device"], *device):
+                return False
+            if not await _takes_effect(link, "spend_activation_code", (code, now_ms)):
+                return False
+            if await _takes_effect(link, "add_terminal", terminal):
+                return True
+            await link.fetch(SQL["unspend_activation_code"], code)
+            return False
+
+        async with self._turn:
+            try:
+                return await self._rare.transact(spend)
+            except Exception as error:
+                raise explained(error) from error
+
+    # -- changes of orders
+
+    async def _save_many(self, changes: list[Change]) -> list[bool]:
+        found = await self._orders.fetch(SQL["save_changes"], *_arrays(changes))
+        held = {tuple(row) for row in found}
+        return [rows.key_row(change.order.key) in held for change in changes]
+
+    async def _save_one(self, change: Change, *, unsure: bool) -> bool:
+        """Statement by statement, as SQLite does it."""
+
+        async def save(link: Link) -> bool:
+            return await _save(link, change)
+
+        try:
+            if await self._orders.transact(save):
+                return True
+        except asyncpg.CharacterNotInRepertoireError:
+            clean = rows.without_nul(change, Change)
+            if clean == change:
+                raise
+            return await self._save_one(clean, unsure=unsure)
+        return unsure and await self._was_saved(change)
+
+    async def _was_saved(self, change: Change) -> bool:
+        """Tell, after a lost connection, whether it was this very change that moved the order.
+
+        A new order has a number of its own, a later version a line of history of its own. What we see may
+        not be on every standby yet, so a commit of our own comes after it.
+        """
+        key = rows.key_row(change.order.key)
+        if change.before is None:
+            found = await self._orders.fetch(SQL["asked"], *key)
+        elif change.events:
+            found = await self._orders.fetch(SQL["event_exists"], *key, change.events[0].event_id)
+        else:
+            found = [
+                row
+                for row in await self._orders.fetch(SQL["order_by_key"], *key)
+                if rows.order_of(row) == change.order
+            ]
+        if found:
+            await self._orders.fetch(SQL["fence"], f"process {os.getpid()}", self._clock.now_ms())
+        return bool(found)
+
+    # -- history
+
+    async def _add_many(self, batch: list[tuple[Event, ...]]) -> list[None]:
+        await self._events.fetch(
+            SQL["add_events"], [rows.event_row(event) for events in batch for event in events]
+        )
+        return [None] * len(batch)
+
+    async def _add_one(self, events: tuple[Event, ...], *, unsure: bool) -> None:
+        try:
+            await self._events.fetch(SQL["add_events"], [rows.event_row(event) for event in events])
+        except asyncpg.UniqueViolationError:
+            if not unsure:
+                raise
+        except asyncpg.CharacterNotInRepertoireError:
+            clean = rows.without_nul(events, tuple[Event, ...])
+            if clean == events:
+                raise
+            await self._add_one(clean, unsure=unsure)
+
+    # -- deliveries of notifications
+
+    async def _deliver_many(self, batch: list[_Delivery]) -> list[None]:
+        notes: list[Row] = []
+        ended: list[Row] = []
+        later: list[Row] = []
+        for note, next_ms in batch:
+            notes.append(rows.notification_row(note))
+            work = _due_of(note, next_ms or 0)
+            (ended if next_ms is None else later).append(work)
+        await self._notes.fetch(SQL["save_deliveries"], notes, ended, later)
+        return [None] * len(batch)
+
+    async def _deliver_one(self, delivery: _Delivery, *, unsure: bool) -> None:
+        """What stands there already is written again; that does no harm."""
+        try:
+            await self._deliver_many([delivery])
+        except asyncpg.CharacterNotInRepertoireError:
+            note, next_ms = delivery
+            clean = rows.without_nul(note, Notification)
+            if clean == note:
+                raise
+            await self._deliver_one((clean, next_ms), unsure=unsure)
+
+    # -- everything else that is one guarded statement
+
+    async def _write_many(self, batch: list[_Write]) -> list[bool]:
+        if len(batch) == 1:
+            return [await _takes_effect(self._plain, *batch[0])]
+
+        async def write(link: Link) -> list[bool]:
+            return [await _takes_effect(link, query, parameters) for query, parameters in batch]
+
+        return await self._plain.transact(write)
+
+    async def _write_one(self, write: _Write, *, unsure: bool) -> bool:
+        """In doubt the guard may answer to our own write; then somebody asks a little later than he might."""
+        del unsure
+        return await _takes_effect(self._plain, *write)
+
+
+# -- what a batch is made of
+
+
+def _order_of(change: Change) -> Row:
+    return rows.key_row(change.order.key)
+
+
+def _note_of(delivery: _Delivery) -> Row:
+    note = delivery[0]
+    return (note.bucket, note.merchant_id, note.notification_id)
+
+
+def _arrays(changes: list[Change]) -> tuple[list[object], ...]:
+    """The parameters of save_changes."""
+    new: list[object] = []
+    later: list[object] = []
+    versions: list[object] = []
+    statuses: list[object] = []
+    movements: list[object] = []
+    done: list[object] = []
+    due: list[object] = []
+    events: list[object] = []
+    notes: list[object] = []
+    for change in changes:
+        order, before = change.order, change.before
+        if before is None:
+            new.append(rows.order_row(order))
+        else:
+            later.append(rows.order_row(order))
+            versions.append(before.version)
+            statuses.append(before.status.value)
+        movements += [rows.transaction_row(movement) for movement in change.transactions]
+        due += [(*rows.due_row(one), 0) for one in change.due]
+        done += [_ended(change, ref, kind) for ref, kind in _only_done(change)]
+        events += [rows.event_row(event) for event in change.events]
+        notes += [rows.notification_row(note) for note in change.notifications]
+    return new, later, versions, statuses, movements, done, due, events, notes
+
+
+def _only_done(change: Change) -> list[tuple[str, DueKind]]:
+    """What is done and not put anew in the same change: one statement cannot delete a row and write it."""
+    if not change.due:
+        return list(change.done)
+    put = {(one.ref, one.kind) for one in change.due}
+    return [one for one in change.done if one not in put]
+
+
+def _ended(change: Change, ref: str, kind: DueKind) -> Row:
+    order = change.order
+    return (order.bucket, order.merchant_id, ref, kind.value, order.sn, 0, 0, 0)
+
+
+def _due_of(note: Notification, run_at_ms: int) -> Row:
+    kind = DueKind.NOTIFY.value
+    return (note.bucket, note.merchant_id, note.notification_id, kind, note.sn, run_at_ms, 0, 0)
+
+
+# -- statement by statement
+
+
+async def _save(link: Link, change: Change) -> bool:
+    """The guard first; the rest only if it held."""
+    order = change.order
+    if change.before is None:
+        held = await _takes_effect(link, "insert_order", rows.order_row(order))
+    else:
+        held = await _takes_effect(link, "update_order", rows.next_order_row(order, change.before))
+    if not held:
+        return False
+    for movement in change.transactions:
+        await link.fetch(SQL["put_transaction"], *rows.transaction_row(movement))
+    for ref, kind in change.done:
+        await link.fetch(SQL["delete_due"], order.bucket, order.merchant_id, ref, kind.value)
+    for due in change.due:
+        await link.fetch(SQL["put_due"], *rows.due_row(due))
+    for event in change.events:
+        await link.fetch(SQL["add_event"], *rows.event_row(event))
+    for note in change.notifications:
+        await link.fetch(SQL["add_notification"], *rows.notification_row(note))
+    return True
+
+
+async def _takes_effect(link: Link, query: str, parameters: Row) -> bool:
+    """Whether a guarded statement changed its row."""
+    return await link.count(SQL[query], *parameters) == 1
