@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from paymux.storage.opener import open_store
 from paymux.wire.http import BoundedHttp
 from paymux.wire.notify_body import order_body
 from paymux.wire.server import build_app
+from paymux.workers.nodes import borrowed_ids
 from paymux.workers.notifications import NotifyRules
 from paymux.workers.runner import Workers
 
@@ -73,41 +74,43 @@ async def open_gateway(
     """
     _make_folder(settings.data_dir)
     notify_key = NotifyKey.load_or_create(settings.notify_key_path)
+    async with open_workshop(settings, log=log, base_url=base_url, notify_key=notify_key) as desk:
+        asgi = build_app(
+            desk, notify_public_pem=notify_key.public_pem, strict_client_sn=settings.strict_client_sn
+        )
+        yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
+
+
+@asynccontextmanager
+async def open_workshop(
+    settings: Settings, *, log: FilteringBoundLogger, notify_key: NotifyKey, base_url: str = ""
+) -> AsyncIterator[Desk]:
+    """Open every room but the edges and start the workers: the part that time needs, without tills."""
     public_url = settings.public_url or base_url or settings.base_url
-    with alone(settings.database_path):
-        async with open_memory(settings) as store:
-            transport = AiohttpTransport(
-                calls_per_account=settings.limits.transport_per_account,
-                allow_private_targets=settings.allow_private_targets,
-            )
-            desk = _desk(settings, store, transport, log=log, public_url=public_url)
-            await desk.ids.settle()
-            workers = Workers(desk, notify_rules(settings, notify_key))
-            workers.start()
-            try:
-                asgi = build_app(
-                    desk,
-                    notify_public_pem=notify_key.public_pem,
-                    strict_client_sn=settings.strict_client_sn,
-                )
-                yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
-            finally:
-                await workers.stop(drain_s=settings.shutdown_s)
-                await transport.close()
+    async with AsyncExitStack() as opened:
+        if settings.database_path is not None:
+            opened.enter_context(alone(settings.database_path))
+        store = await opened.enter_async_context(open_memory(settings))
+        ids = await opened.enter_async_context(_numbers(settings, store, log))
+        transport = _transport(settings)
+        opened.push_async_callback(transport.close)
+        desk = _desk(settings, store, transport, ids, log=log, public_url=public_url)
+        await desk.ids.settle()
+        workers = Workers(desk, notify_rules(settings, notify_key))
+        opened.push_async_callback(workers.stop, drain_s=settings.shutdown_s)
+        workers.start()
+        yield desk
 
 
 @asynccontextmanager
 async def open_desk(settings: Settings, *, log: FilteringBoundLogger) -> AsyncIterator[Desk]:
     """A desk beside a gateway at work, for a command that decides something. Raises `ConfigurationBroken`."""
-    async with open_memory(settings, existing=True) as store:
-        transport = AiohttpTransport(
-            calls_per_account=settings.limits.transport_per_account,
-            allow_private_targets=settings.allow_private_targets,
-        )
-        try:
-            yield _desk(settings, store, transport, log=log, public_url=settings.public_url)
-        finally:
-            await transport.close()
+    async with AsyncExitStack() as opened:
+        store = await opened.enter_async_context(open_memory(settings, existing=True))
+        ids = await opened.enter_async_context(_numbers(settings, store, log))
+        transport = _transport(settings)
+        opened.push_async_callback(transport.close)
+        yield _desk(settings, store, transport, ids, log=log, public_url=settings.public_url)
 
 
 @contextmanager
@@ -246,24 +249,39 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
 
+def _transport(settings: Settings) -> AiohttpTransport:
+    return AiohttpTransport(
+        calls_per_account=settings.limits.transport_per_account,
+        allow_private_targets=settings.allow_private_targets,
+    )
+
+
+@asynccontextmanager
+async def _numbers(settings: Settings, store: Store, log: FilteringBoundLogger) -> AsyncIterator[Ids]:
+    """Numbers of the block: all of it beside a database file, which nobody shares (`alone`), else a part."""
+    clock, block = SystemClock(), settings.number_block
+    if settings.database_path is None:
+        async with borrowed_ids(store, clock, block=block, log=log) as ids:
+            yield ids
+    else:
+        yield Ids(clock, nodes=range(block * NODES_A_BLOCK, (block + 1) * NODES_A_BLOCK))
+
+
 def _desk(
     settings: Settings,
     store: Store,
     transport: AiohttpTransport,
+    ids: Ids,
     *,
     log: FilteringBoundLogger,
     public_url: str,
 ) -> Desk:
-    clock = SystemClock()
     return Desk(
         store=store,
         wallets=Wallets(store, open_channel),
         transport=transport,
-        clock=clock,
-        ids=Ids(
-            clock,
-            nodes=range(settings.number_block * NODES_A_BLOCK, (settings.number_block + 1) * NODES_A_BLOCK),
-        ),
+        clock=SystemClock(),
+        ids=ids,
         limits=settings.limits,
         log=log,
         callback_base=public_url,
@@ -280,7 +298,7 @@ def _notification_body(order: Order, movement: Transaction | None) -> str:
 
 def _check_database(settings: Settings) -> None:
     path = settings.database_path
-    if not path.exists():
+    if path is not None and not path.exists():
         raise ConfigurationBroken(f"there is no database {path}; start `paymux serve`, or mend the settings")
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from paymux.domain.errors import ConfigurationBroken
 from paymux.domain.limits import Limits
+from paymux.kit.dsn import POSTGRES, SQLITE, is_server
 from paymux.kit.toml import read_toml
 
 DEFAULT_FILE = Path("paymux.toml")
@@ -45,7 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: Path = Path("data")
     """Folder for the database, the keys and nothing else; made at the first start, readable only by us."""
     database: str = ""
-    """Where orders are kept: `sqlite:////absolute/path`, with four slashes. Empty: paymux.db in data_dir."""
+    """Where orders are kept: `sqlite:////absolute/path`, with four slashes, or a server's
+    `postgresql://user:password@host/database` (docs/postgresql.md). Empty: paymux.db in data_dir."""
     master_key: HexKey = ""
     """Key that seals secrets at rest, 64 hex digits. For those who keep keys outside the machine; best given
     as PAYMUX_MASTER_KEY. Empty: the key in master_key_file."""
@@ -85,8 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Check what one field cannot show alone; raises `ValueError`."""
-        if self.database and not self.database.startswith("sqlite:///"):
-            message = "database must start with sqlite:/// (the only engine so far)"
+        if self.database and not self.database.startswith((SQLITE, *POSTGRES)):
+            message = "database must start with sqlite:/// or postgresql://"
             raise ValueError(message)
         for name in LIMIT_NAMES:
             _check_limit(name, getattr(self.limits, name))
@@ -99,12 +101,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def dsn(self) -> str:
         """Where the orders are."""
-        return self.database or f"sqlite:///{(self.data_dir / 'paymux.db').absolute()}"
+        return self.database or f"{SQLITE}{(self.data_dir / 'paymux.db').absolute()}"
 
     @property
-    def database_path(self) -> Path:
-        """The file the orders are in."""
-        return Path(self.dsn.removeprefix("sqlite:///"))
+    def database_path(self) -> Path | None:
+        """The file the orders are in; None when a server keeps them."""
+        return None if is_server(self.dsn) else Path(self.dsn.removeprefix(SQLITE))
 
     @property
     def sealing_key_path(self) -> Path:
@@ -208,7 +210,7 @@ def _converted(key: str, value: Any, *, source: str) -> Any:  # noqa: ANN401 - a
     try:
         return msgspec.convert(value, forms[key], strict=not source.startswith("variable "))
     except msgspec.ValidationError as error:
-        shown = "" if key in SECRETS else f", not {value!r}"
+        shown = "" if key in SECRETS or key == "database" else f", not {value!r}"
         text = f"{source}: {key} must be {form_text(forms[key])}{shown} ({error})"
         raise ConfigurationBroken(text) from error
 

@@ -19,7 +19,9 @@ from paymux.app import open_memory, open_sealer
 from paymux.channels.registry import open_channel
 from paymux.config import Settings, load
 from paymux.domain.errors import PaymuxError
+from paymux.kit.dsn import without_password
 from paymux.kit.notify_key import NotifyKey
+from paymux.storage.link import facts_of
 from paymux.storage.migrate import migrations
 
 _DISK_WARN_BYTES = 1 << 30
@@ -136,6 +138,9 @@ def _clock(_settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     path = settings.database_path
+    if path is None:
+        yield from _server(settings)
+        return
     if not path.exists():
         yield _warn("database", f"{path} does not exist yet", "`paymux serve` or `provision` makes it")
         return
@@ -151,6 +156,26 @@ def _database(settings: Settings) -> Iterator[Finding]:
     newest = migrations()[-1]
     text = f"{path} is whole and can be written, schema {newest.number:04d}_{newest.name}"
     yield _ok("database", text)
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    """Whether a database server can be used, and keeps what it says it has kept."""
+    facts = asyncio.run(facts_of(settings.dsn))
+    asyncio.run(_open_and_close(settings))
+    shown, newest = without_password(settings.dsn), migrations()[-1]
+    text = f"{shown} is PostgreSQL {facts.version}, schema {newest.number:04d}_{newest.name}"
+    yield _ok("database", text)
+    if facts.is_standby:
+        yield _fail("database", "the server is a standby", "add target_session_attrs=read-write")
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        if facts.settings[name] == "off":
+            yield _fail("database", f"{name} is off: acknowledged payments can be lost", f"set {name} = on")
+    if not facts.settings["synchronous_standby_names"]:
+        yield _warn(
+            "database",
+            "the server waits for no standby: payments are lost with its disk",
+            "read docs/high-availability.md",
+        )
 
 
 async def _open_and_close(settings: Settings) -> None:
@@ -181,21 +206,17 @@ def _key_file(about: str, path: Path, read: Callable[[], object]) -> Iterator[Fi
 
 
 def _accounts(settings: Settings) -> Iterator[Finding]:
-    if not settings.database_path.exists():
+    if settings.database_path is not None and not settings.database_path.exists():
         return
     yield from asyncio.run(_examine_accounts(settings))
 
 
 async def _examine_accounts(settings: Settings) -> list[Finding]:
-    with sqlite3.connect(settings.database_path) as connection:
-        merchants = [
-            sn for (sn,) in connection.execute("SELECT merchant_sn FROM merchants ORDER BY merchant_sn")
-        ]
     found = []
     async with open_memory(settings, existing=True) as memory:
-        for merchant_sn in merchants:
-            for account in await memory.accounts(merchant_sn):
-                about = f"{merchant_sn}/{account.name}"
+        for merchant in await memory.merchants():
+            for account in await memory.accounts(merchant.merchant_sn):
+                about = f"{merchant.merchant_sn}/{account.name}"
                 try:
                     open_channel(account)
                 except PaymuxError as error:

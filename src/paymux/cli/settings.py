@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from paymux.config import SECRETS, SettingInfo, Settings, describe, load
+from paymux.kit.dsn import without_password
 
 _HEAD = """\
 # Settings
@@ -47,6 +48,8 @@ def _value(now: Settings, key: str) -> str:
     value = getattr(getattr(now, holder) if holder else now, name)
     if key in SECRETS and value:
         return "(set)"
+    if key == "database":
+        return without_password(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str("" if value is None else value)
 
 

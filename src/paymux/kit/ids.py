@@ -7,6 +7,7 @@ numbers a second and node, sorted by time, unique across nodes without asking a 
 import os
 import random
 
+from paymux.domain.errors import StorageFailed
 from paymux.kit.clock import Clock
 
 _EPOCH_S = 1_700_000_000
@@ -33,6 +34,7 @@ class Ids:
         self._clock = clock
         self._first = nodes.start << _SEQUENCE_BITS
         self._room = len(nodes) << _SEQUENCE_BITS
+        self._last_s: int | None = None
         self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a seed is given by tests and simulations only
         self._pool = random.Random(self._random.getrandbits(128))  # noqa: S311 - nonces are no secrets
         self._second = clock.now_ms() // 1000 - _EPOCH_S + 1
@@ -51,9 +53,27 @@ class Ids:
             self._second, self._used = second, 0
         elif self._used == self._room:
             self._second, self._used = self._second + 1, 0
+        if self._last_s is not None and self._second > self._last_s:
+            raise StorageFailed("the right to make numbers has run out, and the database did not renew it")
         bits = (self._second << _NODE_BITS + _SEQUENCE_BITS) + self._first + self._used
         self._used += 1
         return f"7{bits:015d}"
+
+    def lease(self, *, until_ms: int, nodes: range | None = None) -> None:
+        """Bound the numbers of borrowed nodes: none of a second that is not over by then.
+
+        `nodes`: other ones than before; their numbers begin in the next second.
+        """
+        self._last_s = until_ms // 1000 - _EPOCH_S - 1
+        if nodes is not None:
+            self._first = nodes.start << _SEQUENCE_BITS
+            self._second = max(self._second, self._clock.now_ms() // 1000 - _EPOCH_S) + 1
+            self._used = 0
+
+    @property
+    def used_until_ms(self) -> int:
+        """The end of the newest second that numbers were taken from."""
+        return (self._second + _EPOCH_S + 1) * 1000
 
     def event_id(self) -> str:
         """A new id, 24 hex digits, sorted by when it was made: milliseconds, a count within them, chance."""

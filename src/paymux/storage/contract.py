@@ -219,5 +219,15 @@ class Store(Protocol):
     async def rotate_key(self, terminal: Terminal, *, signed_with: str, new_key: str) -> bool:
         """Make `new_key` current and `signed_with` last; False when neither key is `signed_with` any more."""
 
+    # -- processes that share the database
+    async def take_node(self, node: int, holder: str, *, now_ms: int, until_ms: int) -> bool:
+        """Take a node's numbers until then; False while somebody else has them (kit/ids.py)."""
+
+    async def node_until_ms(self, node: int) -> int:
+        """When the node's last lease ended or ends; 0 when nobody ever had it."""
+
+    async def keep_node(self, node: int, holder: str, *, until_ms: int) -> bool:
+        """Keep a node until then, which may be a time gone by; False when it is not ours any more."""
+
     async def close(self) -> None:
         """Finish what is waiting and let go of the files."""

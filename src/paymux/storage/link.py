@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 
 from paymux.domain.errors import ConfigurationBroken, PaymuxError, StorageFailed
+from paymux.kit.dsn import without_password
 from paymux.storage.rows import Row
 
 Result = TypeVar("Result")
@@ -35,6 +36,7 @@ _SESSION = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
+_PROMISED = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
 _SUSPECT = frozenset({"01000", "57P01"})
 """What the server's warning about a commit without its standbys is filed under, in every language."""
 
@@ -181,7 +183,15 @@ async def connect(dsn: str) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SESSION, statement_cache_size=0)
 
 
-async def check(dsn: str) -> None:
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server says of itself; `settings` are those a promise depends on, as it prints them."""
+
+    version: str
+    is_standby: bool
+    settings: dict[str, str]
+
+
+async def facts_of(dsn: str) -> ServerFacts:
     """Knock at the server; raises `ConfigurationBroken`, which never repeats the password."""
     try:
         connection = await connect(dsn)
@@ -192,15 +202,17 @@ async def check(dsn: str) -> None:
         version = connection.get_server_version()
         if version.major < _OLDEST:
             raise ConfigurationBroken(f"PostgreSQL {_OLDEST} or newer is needed, this is {version.major}")
+        found = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(_PROMISED)
+        )
+        standby = await connection.fetchval("SELECT pg_is_in_recovery()")
+        return ServerFacts(
+            version=await connection.fetchval("SHOW server_version"),
+            is_standby=standby,
+            settings={row[0]: row[1] for row in found},
+        )
     finally:
         await connection.close()
-
-
-def without_password(dsn: str) -> str:
-    """The address without its password and its parameters, which may hold one."""
-    parts = urlsplit(dsn)
-    user, at, host = parts.netloc.rpartition("@")
-    return f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}"
 
 
 def is_lost(error: BaseException) -> bool:

@@ -2,19 +2,13 @@
 
 from paymux.domain.errors import ConfigurationBroken
 from paymux.kit.clock import Clock
+from paymux.kit.dsn import SQLITE, is_server
 from paymux.kit.seal import Sealer
 from paymux.storage.contract import Store
 from paymux.storage.postgres import PostgresStore
 from paymux.storage.sqlite import SqliteStore
 
-_SQLITE = "sqlite:///"
-_POSTGRES = ("postgresql", "postgres")
 _POSSIBLE = "give sqlite:///path/to/paymux.db or postgresql://user@host/database"
-
-
-def is_file(dsn: str) -> bool:
-    """Whether the database is a file of this machine, and not a server's."""
-    return dsn.startswith(_SQLITE) or "://" not in dsn
 
 
 async def open_store(dsn: str, *, sealer: Sealer, clock: Clock, threaded: bool = True) -> Store:
@@ -24,12 +18,12 @@ async def open_store(dsn: str, *, sealer: Sealer, clock: Clock, threaded: bool =
     `postgresql://user@host1,host2/database?target_session_attrs=read-write`. `threaded=False` is for
     simulations on SQLite and allows `:memory:`. Raises `ConfigurationBroken` for anything else.
     """
-    if not is_file(dsn):
-        scheme = dsn.partition("://")[0]
-        if scheme not in _POSTGRES:
-            raise ConfigurationBroken(f"no storage engine for {scheme}:// databases; {_POSSIBLE}")
+    if is_server(dsn):
         return await PostgresStore.open(dsn, sealer=sealer, clock=clock)
-    path = dsn.removeprefix(_SQLITE)
+    path = dsn.removeprefix(SQLITE)
+    scheme, mark, _ = path.partition("://")
+    if mark:
+        raise ConfigurationBroken(f"no storage engine for {scheme}:// databases; {_POSSIBLE}")
     if not path:
         raise ConfigurationBroken(f"the database has no path; {_POSSIBLE}")
     return SqliteStore(path, sealer=sealer, clock=clock, threaded=threaded)

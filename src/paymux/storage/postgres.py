@@ -18,7 +18,7 @@ from paymux.kit.seal import Sealer
 from paymux.storage import rows
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 from paymux.storage.lane import Lane
-from paymux.storage.link import Link, Links, check, explained
+from paymux.storage.link import Link, Links, explained, facts_of
 from paymux.storage.migrate import Migration, migrations
 from paymux.storage.postgres_schema import bring_up_to_date
 from paymux.storage.queries import POSTGRES_SQL as SQL
@@ -58,7 +58,7 @@ class PostgresStore(SqlStore):
 
         Raises `ConfigurationBroken` for a server that cannot be used, a newer database, a wrong master key.
         """
-        await check(dsn)
+        await facts_of(dsn)
         link = Link(dsn)
         try:
             known = migrations() if known is None else known

@@ -317,6 +317,20 @@ INSERT INTO seals (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING;
 -- What the master key must open.
 SELECT sealed FROM seals WHERE name = ?;
 
+-- name: take_node
+-- Take a node's numbers; guarded: its last lease is over.
+INSERT INTO nodes (node, holder, lease_until_ms) VALUES (?, ?, ?)
+ON CONFLICT (node) DO UPDATE SET holder = excluded.holder, lease_until_ms = excluded.lease_until_ms
+WHERE nodes.lease_until_ms < ?;
+
+-- name: node_until
+-- Until when a node's numbers belong to somebody.
+SELECT lease_until_ms FROM nodes WHERE node = ?;
+
+-- name: keep_node
+-- Keep a node, or let it go; guarded by its holder.
+UPDATE nodes SET lease_until_ms = ? WHERE node = ? AND holder = ?;
+
 -- name: fence
 -- A commit of our own, after which everything committed before is as safe as it.
 INSERT INTO fences (name, at_ms) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms;

@@ -241,6 +241,21 @@ class SqlStore(ABC):
                 return True
         return False
 
+    # -- processes that share the database
+
+    async def take_node(self, node: int, holder: str, *, now_ms: int, until_ms: int) -> bool:
+        """Take a node's numbers until then."""
+        return await self._write("take_node", (node, holder, until_ms, now_ms))
+
+    async def node_until_ms(self, node: int) -> int:
+        """When the node's last lease ended or ends."""
+        found = await self._all("node_until", (node,))
+        return int(found[0][0]) if found else 0
+
+    async def keep_node(self, node: int, holder: str, *, until_ms: int) -> bool:
+        """Keep a node, or let it go."""
+        return await self._write("keep_node", (until_ms, node, holder))
+
     # -- reading
 
     async def _first(self, query: str, parameters: Row, read: Callable[[Row], Result]) -> Result | None:

@@ -1,0 +1,113 @@
+"""Processes that share a database never make equal numbers: a node's numbers belong to one at a time."""
+
+import asyncio
+
+import pytest
+import structlog
+
+from paymux.domain.errors import ConfigurationBroken, StorageFailed
+from paymux.kit.ids import Ids
+from paymux.storage.contract import Store
+from paymux.workers.nodes import LEASE_MS, NODES_A_PROCESS, borrowed_ids
+from tests.contract.storage.conftest import Engine
+from tests.contract.storage.makers import NOW_MS, TurnedClock
+
+LOG = structlog.get_logger()
+
+
+class StillClock(TurnedClock):
+    """Who waits by it waits for ever: nobody renews a lease."""
+
+    async def sleep(self, wait_ms: int) -> None:
+        """Never over."""
+        del wait_ms
+        await asyncio.Event().wait()
+
+
+def test_a_node_has_one_holder(engine: Engine) -> None:
+    """Of sixteen that want it at once one gets it, and it is his until the lease is over."""
+
+    async def story(store: Store) -> None:
+        other = await engine.open()
+        won = await asyncio.gather(
+            *(
+                one.take_node(4, f"{one}{n}", now_ms=NOW_MS, until_ms=NOW_MS + 100)
+                for one in (store, other)
+                for n in range(8)
+            )
+        )
+        assert won.count(True) == 1
+        assert not await other.take_node(4, "late", now_ms=NOW_MS + 100, until_ms=NOW_MS + 300)
+        assert await other.take_node(4, "late", now_ms=NOW_MS + 101, until_ms=NOW_MS + 300)
+        assert await store.node_until_ms(4) == NOW_MS + 300
+        assert await store.node_until_ms(5) == 0
+        await other.close()
+
+    engine.run(story)
+
+
+def test_only_the_holder_keeps_a_node(engine: Engine) -> None:
+    """Renewed or let go by its holder, and by nobody else."""
+
+    async def story(store: Store) -> None:
+        assert await store.take_node(0, "a", now_ms=NOW_MS, until_ms=NOW_MS + 100)
+        assert not await store.keep_node(0, "b", until_ms=NOW_MS + 900)
+        assert await store.keep_node(0, "a", until_ms=NOW_MS + 500)
+        assert await store.node_until_ms(0) == NOW_MS + 500
+        assert await store.keep_node(0, "a", until_ms=NOW_MS - 1)
+        assert await store.take_node(0, "b", now_ms=NOW_MS, until_ms=NOW_MS + 100)
+        assert not await store.keep_node(0, "a", until_ms=NOW_MS + 900)
+
+    engine.run(story)
+
+
+def test_a_block_serves_eight_and_the_ninth_is_told(engine: Engine) -> None:
+    """Each has nodes of his own; when one leaves, the next one takes over after his numbers."""
+
+    async def story(store: Store) -> None:
+        clock = StillClock()
+        held = [borrowed_ids(store, clock, block=3, log=LOG) for _ in range(8)]
+        ids = [await one.__aenter__() for one in held]
+        numbers = [one.sn() for one in ids for _ in range(2_048)]
+        assert len(set(numbers)) == len(numbers)
+        with pytest.raises(ConfigurationBroken, match="number_block 3"):
+            async with borrowed_ids(store, clock, block=3, log=LOG):
+                pass
+        await held[5].__aexit__(None, None, None)
+        clock.ms += 5_000
+        async with borrowed_ids(store, clock, block=3, log=LOG) as heir:
+            assert heir.sn() not in numbers
+        for one in held[:5] + held[6:]:
+            await one.__aexit__(None, None, None)
+
+    engine.run(story)
+
+
+def test_numbers_end_with_the_lease_and_the_heirs_begin_after_it() -> None:
+    """A process that cannot renew sells nothing more; the heir begins after it, whatever his clock says."""
+    clock = TurnedClock()
+    nodes = range(NODES_A_PROCESS)
+    ids = Ids(clock, nodes=nodes)
+    ids.lease(until_ms=clock.ms + LEASE_MS)
+    numbers = []
+    for _ in range(LEASE_MS // 10 - 200):
+        numbers.append(ids.sn())
+        clock.ms += 10
+    clock.ms = NOW_MS + LEASE_MS
+    with pytest.raises(StorageFailed):
+        ids.sn()
+    clock.ms = NOW_MS + LEASE_MS + 1
+    heir = Ids(clock, nodes=nodes)
+    assert heir.sn() > max(numbers)
+
+
+def test_who_stood_still_too_long_takes_other_nodes() -> None:
+    """New nodes, newer numbers, never one of the old ones."""
+    clock = TurnedClock()
+    ids = Ids(clock, nodes=range(2))
+    ids.lease(until_ms=clock.ms + LEASE_MS)
+    before = [ids.sn() for _ in range(100)]
+    ids.lease(until_ms=clock.ms + LEASE_MS, nodes=range(8, 10))
+    after = [ids.sn() for _ in range(100)]
+    assert not set(before) & set(after)
+    assert min(after) > max(before)
