@@ -45,9 +45,11 @@ PLANTED = {
     "sends-before-intent": Plant(
         file="flows/pay.py",
         old='    await take_in(desk, order, wait_s=wait_s)\n    desk.crash("pay.after_intent")\n'
-        "    said = await send_start(desk, order, _operation(desk, order, request))\n",
+        "    async with desk.turns.of(order.key) as waited:\n"
+        "        said = await send_start(desk, order, _operation(desk, order, request), look=waited)\n",
         new="    said = await call(desk, order, _operation(desk, order, request))\n"
-        '    desk.crash("pay.after_intent")\n    await take_in(desk, order, wait_s=wait_s)\n',
+        '    desk.crash("pay.after_intent")\n    await take_in(desk, order, wait_s=wait_s)\n'
+        "    async with desk.turns.of(order.key):\n",
         kinds="point",
         caught_as=frozenset({Breach.LOST}),
     ),

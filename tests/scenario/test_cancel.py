@@ -1,11 +1,17 @@
 """Cancel and the races around it: one winner, and what was told stays true (promises M2, M4)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
 from paymux.domain.errors import StateForbids
 from paymux.domain.order import Order, OrderStatus, TransactionKind
+from paymux.flows.cancel import cancel
+from paymux.flows.desk import Bell, Turns
+from paymux.kit.ids import Ids
+from paymux.sandbox.records import State
 from paymux.storage.contract import Change
 from tests.harness.town import WALLETS, Town, in_town
 
@@ -119,6 +125,43 @@ def test_what_was_cancelled_before_it_went_out_never_goes_out(wallet: str, kind:
         assert order.status is OrderStatus.CANCELED
         sent = [one.url + one.body.decode() for one in town.wire.sent]
         assert not [one for one in sent if any(mark in one for mark in STARTS)]
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("kind", ["pay", "precreate"])
+def test_a_cancel_never_overtakes_what_it_cancels(kind: str, *, elsewhere: bool) -> None:
+    """The start is slow on its way: the undo, of this process or another, goes out when it has arrived."""
+
+    async def story(town: Town) -> None:
+        plain, number = town.wire.send, town.number()
+
+        async def start_is_slow(lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
+            if any(mark in request.url + request.body.decode() for mark in STARTS):
+                await asyncio.sleep(6)
+            return await plain(lane, tls, request)
+
+        town.wire.send = start_is_slow  # type: ignore[method-assign]  # the network is slow
+        start = town.pay if kind == "pay" else town.precreate
+        starting = asyncio.create_task(start("alipay", "00", client_sn=number))
+        await asyncio.sleep(0.5)
+        order = await by_number(town, number)
+        if elsewhere:
+            ids = Ids(town.clock, seed=99)
+            other = replace(town.desk, turns=Turns(), bell=Bell(), ids=ids)
+            await town.clock.sleep(1_000)
+            await cancel(other, town.ref(order))
+        else:
+            await town.cancel(order)
+        await starting
+        order = await town.rest(order)
+        assert order.status is OrderStatus.CANCELED
+        trade = town.world.bank.find(order.account, order.sn)
+        assert trade is not None
+        assert trade.state is not State.WAITING
+        assert not any(alarm["event"] == "order.late_success" for alarm in town.alarms)
         await town.assert_books_agree()
 
     in_town(story)

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from paymux.channels.contract import ClientTls, HttpRequest, HttpResponse
+from paymux.channels.transport import NoReply
 from paymux.domain.errors import StateForbids
 from paymux.domain.order import Order, OrderStatus
 from paymux.flows.resolve import end_refund, give_up_sale, keep_sale, tell_again
@@ -58,6 +60,35 @@ def test_nothing_is_held(wallet: str) -> None:
         await asyncio.sleep(4_000)
         order = await town.rest(order)
         assert (order.status, order.paid) == (OrderStatus.PAY_CANCELED, order.refunded)
+        await town.assert_books_agree()
+
+    in_town(story)
+
+
+@BOTH
+def test_the_sale_was_kept_though_its_refund_was_carried_out(wallet: str) -> None:
+    """The human erred: what the wallet gave back is booked when it can be asked again, and loudly."""
+
+    async def story(town: Town) -> None:
+        order = await town.precreate(wallet, "00")
+        await asyncio.sleep(60)
+        plain = town.wire.send
+
+        async def reply_is_lost(lane: str, tls: ClientTls | None, request: HttpRequest) -> HttpResponse:
+            await plain(lane, tls, request)
+            raise NoReply("timed out")
+
+        town.wire.send = reply_is_lost  # type: ignore[method-assign]  # the wallet works, and is mute
+        town.wire.mail_lost = True
+        await town.cancel(order)
+        await asyncio.sleep(600)
+        order = await keep_sale(town.desk, await town.now(order), **BY)
+        assert order.status is OrderStatus.PAID
+        town.wire.send = plain  # type: ignore[method-assign]  # it speaks again
+        await asyncio.sleep(4_000)
+        order = await town.rest(order)
+        assert order.status is OrderStatus.CANCELED
+        assert any(alarm["event"] == "undo.done_after_all" for alarm in town.alarms)
         await town.assert_books_agree()
 
     in_town(story)

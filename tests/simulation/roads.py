@@ -261,7 +261,8 @@ class Roads:
 
         Whoever forges it keeps the request for himself: nothing happens at the wallet.
         """
-        kept = [old for old in self._old_replies.get(wish.operation, ()) if _SUCCESS.search(old.body)]
+        olds, number = self._old_replies.get(wish.operation, ()), wish.sn.encode()
+        kept = [old for old in olds if _SUCCESS.search(old.body) and number not in old.body]
         order = self._sent.kept.orders.get(wish.sn)
         if not kept or order is None:
             return HttpResponse(status=200, headers={}, body=b'{"code":"10000"}')

@@ -6,8 +6,9 @@ from tests.simulation.day import live
 from tests.simulation.replay import digests
 
 DAYS, ORDERS = 40, 500
-BROKE_ONCE = {500066: 1000}
-"""Seeds that found what no other test had, and their orders: a cancel overtook a slow precreate."""
+BROKE_ONCE = {500066: 1000, 510288: 1000, 510488: 1000, 510888: 1000, 510912: 1000}
+"""Seeds that found what no other test had, and their orders: a cancel overtook a slow precreate, a refund was
+carried out though an operator had kept the sale."""
 CHUNK = 5
 """Days a test: so that two workers share them."""
 

@@ -148,12 +148,16 @@ def undo_refused(order: Order, undo: Transaction | None, now_ms: int, said: Refu
 
 
 def sale_stands(order: Order, undo: Transaction | None, now_ms: int) -> Verdict | None:
-    """An operator decides what the wallet would not tell: the money is there, and stays."""
+    """An operator decides what the wallet would not tell: the money is there, and stays.
+
+    We look at the undo again later: it may have been carried out meanwhile, or people may have erred.
+    """
     status = next_status(order.status, Fact.SALE_STANDS)
     if undo is None:
         return None
     said = Refused(error_code="TRADE_HAS_SUCCESS", text="人工确认已支付")
-    return replace(_stands(order, undo, status, now_ms, said), what="sale.stands", alarm=False)
+    stands = _stands(order, undo, status, now_ms, said)
+    return replace(stands, what="sale.stands", alarm=False, watch=undo.tsn)
 
 
 def _stands(order: Order, undo: Transaction, status: OrderStatus, now_ms: int, said: Refused) -> Verdict:

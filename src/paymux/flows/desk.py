@@ -74,13 +74,13 @@ class Turns:
         self._locks: dict[OrderKey, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def of(self, key: OrderKey) -> AsyncIterator[None]:
-        """Wait for one's turn at an order, and have it to oneself."""
+    async def of(self, key: OrderKey) -> AsyncIterator[bool]:
+        """Wait for one's turn at an order, and have it to oneself; tells whether somebody was before us."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
             async with lock:
-                yield
+                yield users > 0
         finally:
             lock, users = self._locks.pop(key)
             if users > 1:

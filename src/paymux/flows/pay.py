@@ -46,19 +46,22 @@ async def pay(desk: Desk, request: PayRequest) -> Order:
     wait_s = desk.limits.pay_wait_s
     await take_in(desk, order, wait_s=wait_s)
     desk.crash("pay.after_intent")
-    said = await send_start(desk, order, _operation(desk, order, request))
-    if said is None:
-        return await fresh(desk, order.key)
-    desk.crash("pay.after_send")
-    progress = await after_start(desk, order, said)
-    desk.crash("pay.after_record")
+    async with desk.turns.of(order.key) as waited:
+        said = await send_start(desk, order, _operation(desk, order, request), look=waited)
+        if said is None:
+            return await fresh(desk, order.key)
+        desk.crash("pay.after_send")
+        progress = await after_start(desk, order, said)
+        desk.crash("pay.after_record")
     if not progress.look_ms:
         return progress.order
     return await follow(desk, progress, until_ms=order.ctime_ms + wait_s * 1000)
 
 
-async def send_start(desk: Desk, order: Order, operation: Pay) -> Said | None:
+async def send_start(desk: Desk, order: Order, operation: Pay, *, look: bool) -> Said | None:
     """Send the one request that may take money; again only while not one byte has left this machine.
+
+    `look`: somebody had a turn at the order before.
 
     None when the order must not be paid any more: somebody has undone it while we waited or stood still.
     """
@@ -66,7 +69,7 @@ async def send_start(desk: Desk, order: Order, operation: Pay) -> Said | None:
     for number in range(SEND_TRIES):
         if number:
             await desk.clock.sleep(1000)
-        if (number or stood_still(desk, order)) and not await may_start(desk, order):
+        if (number or look or stood_still(desk, order)) and not await may_start(desk, order):
             return said
         if said is not None:
             await desk.store.add_events((said.event,))

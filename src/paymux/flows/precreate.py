@@ -46,13 +46,14 @@ async def precreate(desk: Desk, request: PrecreateRequest) -> Order:
     wait_s = desk.limits.precreate_wait_s
     await take_in(desk, order, wait_s=wait_s)
     desk.crash("precreate.after_intent")
-    if stood_still(desk, order) and not await may_start(desk, order):
-        return await fresh(desk, order.key)
     until_ms = order.ctime_ms + wait_s * 1000
-    said, unsure = await _until_prepared(desk, order, _operation(desk, order, request), until_ms)
-    desk.crash("precreate.after_send")
-    order = await _record(desk, order, said, unsure=unsure)
-    desk.crash("precreate.after_record")
+    async with desk.turns.of(order.key) as waited:
+        if (waited or stood_still(desk, order)) and not await may_start(desk, order):
+            return await fresh(desk, order.key)
+        said, unsure = await _until_prepared(desk, order, _operation(desk, order, request), until_ms)
+        desk.crash("precreate.after_send")
+        order = await _record(desk, order, said, unsure=unsure)
+        desk.crash("precreate.after_record")
     if order.undo_tsn:
         progress = Progress(order=order, look_ms=desk.clock.now_ms())
         return await follow(desk, progress, until_ms=until_ms, own_undo=order.undo_tsn)

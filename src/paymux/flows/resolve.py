@@ -52,9 +52,9 @@ async def end_refund(
             return None
         if done:
             return refund_judge.refund_done(now, found, now_ms, GaveBack())
-        return refund_judge.refund_refused(
-            now, found, now_ms, Refused(error_code="TRADE_FAILED", text="人工确认未退款")
-        )
+        said_no = Refused(error_code="TRADE_FAILED", text="人工确认未退款")
+        verdict = refund_judge.refund_refused(now, found, now_ms, said_no)
+        return verdict and replace(verdict, watch=found.tsn)  # people may err
 
     said = event(desk, order, who=who, what="operator.resolved", text=why)
     return await record(desk, order, ended, about=about_tsn(desk, refund.tsn), who=who, heard=said)

@@ -22,6 +22,8 @@ from paymux.flows.record import about_tsn, fresh, record
 from paymux.flows.refund import refund_request
 
 _REASON = "撤单"
+_START_MS = 15_000
+"""Longer than any start waits for its reply, and than clocks of two processes differ."""
 _STEPS_MAX = 3
 """Reverse, then ask, then refund: what one look may do in a row."""
 
@@ -196,8 +198,15 @@ def _trouble(outcome: Outcome | None) -> Trouble | None:
 
 
 async def _begun_ms(desk: Desk, order: Order, undo: Transaction) -> int:
-    """A channel's rule: not before so long after the order went out (WeChat: 15 s; close: 300 s)."""
+    """When an undo may first be sent.
+
+    A channel's rule: not before so long after the order went out (WeChat: 15 s; close: 300 s). And ours: not
+    while the start may be on its way, or the undo could arrive first and find nothing. Where the start is
+    ours, its turn is over now; another process's has an end when its reply is known, or its time is up.
+    """
     schedule = (await desk.wallets.of(order)).capabilities.schedule
     waits = {UndoBy.REVERSE: schedule.reverse_wait_s, UndoBy.CLOSE: schedule.close_wait_s}
-    wait_s = waits.get(UndoBy(undo.undo_by), 0)
-    return max(order.ctime_ms + wait_s * 1000, undo.ctime_ms)
+    wait_ms = waits.get(UndoBy(undo.undo_by), 0) * 1000
+    if not (desk.ids.made(order.sn) or order.qr_code or order.wap_pay_request or order.paid):
+        wait_ms = max(wait_ms, _START_MS)
+    return max(order.ctime_ms + wait_ms, undo.ctime_ms)

@@ -38,6 +38,7 @@ class Ids:
         self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a seed is given by tests and simulations only
         self._pool = random.Random(self._random.getrandbits(128))  # noqa: S311 - nonces are no secrets
         self._second = clock.now_ms() // 1000 - _EPOCH_S + 1
+        self._oldest = self._second << _NODE_BITS + _SEQUENCE_BITS
         self._used = 0
         self._event_ms = 0
         self._events = 0
@@ -68,12 +69,19 @@ class Ids:
         if nodes is not None:
             self._first = nodes.start << _SEQUENCE_BITS
             self._second = max(self._second, self._clock.now_ms() // 1000 - _EPOCH_S) + 1
+            self._oldest = self._second << _NODE_BITS + _SEQUENCE_BITS
             self._used = 0
 
     @property
     def used_until_ms(self) -> int:
         """The end of the newest second that numbers were taken from."""
         return (self._second + _EPOCH_S + 1) * 1000
+
+    def made(self, sn: str) -> bool:
+        """Whether a number is one of this very process."""
+        bits = int(sn[1:])
+        place = bits & ((1 << _NODE_BITS + _SEQUENCE_BITS) - 1)
+        return self._first <= place < self._first + self._room and bits >= self._oldest
 
     def event_id(self) -> str:
         """A new id, 24 hex digits, sorted by when it was made: milliseconds, a count within them, chance."""
