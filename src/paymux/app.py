@@ -72,13 +72,18 @@ async def open_gateway(
 
     `base_url` is where the gateway listens when the settings name no `public_url`.
     """
-    _make_folder(settings.data_dir)
-    notify_key = NotifyKey.load_or_create(settings.notify_key_path)
+    notify_key = notify_key_of(settings)
     async with open_workshop(settings, log=log, base_url=base_url, notify_key=notify_key) as desk:
         asgi = build_app(
             desk, notify_public_pem=notify_key.public_pem, strict_client_sn=settings.strict_client_sn
         )
         yield Gateway(desk=desk, notify_key=notify_key, asgi=asgi)
+
+
+def notify_key_of(settings: Settings) -> NotifyKey:
+    """The key that signs notifications; made at the first start. Raises `ConfigurationBroken`."""
+    _make_folder(settings.data_dir)
+    return NotifyKey.load_or_create(settings.notify_key_path)
 
 
 @asynccontextmanager

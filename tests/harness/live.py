@@ -56,8 +56,9 @@ class Gateway:
     It comes back on the port it had: the wallets' callbacks know it by that.
     """
 
-    def __init__(self, data: Path, **settings: object) -> None:
+    def __init__(self, data: Path, *options: str, **settings: object) -> None:
         self.data = data
+        self._options = options
         self.log = data.with_name(f"{data.name}.log")
         self._settings = {**QUICK, **settings, "PAYMUX_DATA_DIR": data}
         self._place = hold_port()
@@ -82,7 +83,9 @@ class Gateway:
         """
         armed = {"PAYMUX_CRASH_AT": crash_at} if crash_at else {}
         port = str(self._port)
-        self._child = Child(program, "serve", "--port", port, log=self.log, settings=self._settings | armed)
+        self._child = Child(
+            program, "serve", "--port", port, *self._options, log=self.log, settings=self._settings | armed
+        )
         return self._child
 
     async def start(self, *, crash_at: str = "") -> None:
@@ -112,11 +115,15 @@ class Gateway:
         """Wait until nothing is left to be done."""
         await until(lambda: not self.unsettled(), within_s=within_s, what="everything is settled")
 
-    async def run(self, *arguments: str) -> str:
-        """Run another `paymux` command on the same data; return what it prints."""
+    def helper(self, *arguments: str) -> Child:
+        """Begin another `paymux` process on the same data, such as a worker."""
         self._commands += 1
         log = self.log.with_name(f"{self.data.name}.{self._commands}.out")
-        child = Child(command, *arguments, log=log, settings=self._settings)
+        return Child(command, *arguments, log=log, settings=self._settings)
+
+    async def run(self, *arguments: str) -> str:
+        """Run another `paymux` command on the same data; return what it prints."""
+        child = self.helper(*arguments)
         try:
             assert await child.ended() == 0, child.text
         finally:

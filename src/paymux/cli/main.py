@@ -13,7 +13,7 @@ from paymux.cli.doctor import doctor
 from paymux.cli.explain import explain
 from paymux.cli.provision import provision
 from paymux.cli.sandbox import sandbox
-from paymux.cli.serve import serve
+from paymux.cli.serve import serve, worker
 from paymux.cli.settings import settings
 from paymux.domain.errors import PaymuxError
 
@@ -59,5 +59,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-for _command in (demo, serve, sandbox, provision, explain, doctor, admin, settings):
+for _command in (demo, serve, worker, sandbox, provision, explain, doctor, admin, settings):
     main.add_command(_command)
