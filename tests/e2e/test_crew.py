@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL: they share the socket, the numbers and the work, and can be replaced."""
+"""Several processes on one PostgreSQL: they share socket, numbers and work, and can be replaced."""
 
 import asyncio
 import os

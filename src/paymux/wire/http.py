@@ -17,6 +17,8 @@ FIELDS_MAX = 256
 """Header and trailer fields of one request: each costs thirty times the bytes it is sent in."""
 MESSAGE_BYTES_MAX = DISCARDED_BYTES_MAX * 2
 """Everything after a head: the largest body that is thrown away, and whatever chunks are wrapped in."""
+LAST_CALL_S = 1
+"""A process that ends keeps resting connections for so long: a request may be on its way in."""
 HEAD_WAIT_S = 30
 """The next head must be whole within one to two of these; an idle connection is closed much sooner."""
 
@@ -30,6 +32,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._stage: object = None
         self._taken = 0
         self._look: asyncio.TimerHandle | None = None
+        self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start to watch the clock."""
@@ -54,11 +57,25 @@ class BoundedHttp(HttpToolsProtocol):
         bytes_max = MESSAGE_BYTES_MAX if whole else HEAD_BYTES_MAX
         if self._taken > bytes_max or len(self.headers) > FIELDS_MAX:
             self.transport.close()
+        elif self._leaving and cycle is not None:
+            cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Answer what is there, and what arrives within a moment; then hang up."""
+        if self._leaving or not self._rests:
+            super().shutdown()
+            return
+        self._leaving = True
+        self.loop.call_later(LAST_CALL_S, self.shutdown)
+
+    @property
+    def _rests(self) -> bool:
+        cycle: Any = self.cycle  # None until the first head is whole
+        return cycle is None or cycle.response_complete
 
     def _hang_up_on(self, seen: object) -> None:
         """Hang up if no head became whole since the last look; `seen` is what had been answered then."""
-        cycle: Any = self.cycle
-        resting = cycle is None or cycle.response_complete
+        cycle, resting = self.cycle, self._rests
         if resting and cycle is seen:
             self.transport.close()
             return
