@@ -53,6 +53,7 @@ class Link:
         self._connection: asyncpg.Connection | None = None
         self._prepared: dict[str, asyncpg.prepared_stmt.PreparedStatement] = {}
         self._warned = False
+        self._amid = False
 
     async def fetch(self, sql: str, *parameters: object) -> list[Row]:
         """Run one statement, which commits by itself. Raises `Lost`, or what the server said."""
@@ -65,13 +66,18 @@ class Link:
     async def transact(self, work: Callable[["Link"], Awaitable[Result]]) -> Result:
         """Run what `work` fetches in one transaction. Raises as `fetch` does."""
         await self.fetch("BEGIN")
+        self._amid = True
         try:
             result = await work(self)
+            await self.fetch("COMMIT")
+        except Lost:
+            raise  # so is the transaction
         except BaseException:
             with suppress(Exception):
                 await self.fetch("ROLLBACK")
             raise
-        await self.fetch("COMMIT")
+        finally:
+            self._amid = False
         return result
 
     async def execute(self, sql: str) -> None:
@@ -116,6 +122,8 @@ class Link:
     async def _patiently(self, run: Callable[..., Awaitable[Result]], *args: object) -> Result:
         connection = self._connection
         if connection is None or connection.is_closed():
+            if self._amid:
+                raise Lost("the connection ended amid a transaction")
             connection = await self._connect()
         self._warned = False
         patience = asyncio.get_running_loop().call_later(_ANSWER_S, connection.terminate)
@@ -223,6 +231,7 @@ def is_lost(error: BaseException) -> bool:
         error,
         OSError
         | TimeoutError
+        | asyncpg.InternalClientError  # the driver does not know any more what it waits for
         | asyncpg.PostgresConnectionError
         | asyncpg.OperatorInterventionError
         | asyncpg.StatementCompletionUnknownError,
