@@ -1,4 +1,4 @@
-"""A cable to a PostgreSQL server, to be cut at the worst moment: before a statement arrives, or its answer."""
+"""A cable to a PostgreSQL server, cut at the worst moment: before a statement arrives, or its answer."""
 
 import asyncio
 import contextlib

@@ -35,11 +35,13 @@ from paymux.kit.ids import Ids
 from paymux.kit.seal import Sealer
 from paymux.sandbox.keys import KeyRing, make_keys
 from paymux.sandbox.world import World
+from paymux.storage.contract import Store as Memory
 from paymux.storage.sqlite import SqliteStore
 from paymux.wire.notify_body import order_body
 from paymux.workers.notifications import NotifyRules
 from paymux.workers.runner import Workers
 from tests.harness.counterfeit import account_of, call_of
+from tests.harness.virtual_postgres import open_virtually
 from tests.harness.virtual_time import VirtualClock, VirtualLoop, run_virtually
 
 MERCHANT, STORE, TERMINAL = "1680000000000001", "1580000000000001", "100000000000000001"
@@ -49,6 +51,9 @@ WALLETS = {"alipay": ("1", "28"), "wechat": ("3", "13")}
 """Wallet → payway and how its barcodes begin."""
 
 T = TypeVar("T")
+SEALER = Sealer(bytes(32))
+DSN = [""]
+"""The last one is where towns keep their orders; empty: in memory, by SQLite."""
 _CALLBACK_PATH = re.compile(r"/callbacks/([^/]+)/(\d+)/([^/]+)/(\d+)(?:/refunds/(\d+))?")
 
 
@@ -106,11 +111,13 @@ class Crashed(BaseException):
 class Town:
     """The world, the gateway's desk and its workers, and short words for what a till does."""
 
-    def __init__(self, loop: VirtualLoop, *, limits: Limits, seed: int, path: str) -> None:
+    def __init__(
+        self, loop: VirtualLoop, *, limits: Limits, seed: int, path: str, store: Memory | None = None
+    ) -> None:
         self.clock = VirtualClock(loop)
         self.world = World(seed, self.clock.now_ms, keys=sandbox_keys())
         self.wire = Wire(self.world)
-        self.store = SqliteStore(path, sealer=Sealer(bytes(32)), clock=self.clock, threaded=False)
+        self.store: Memory = store or SqliteStore(path, sealer=SEALER, clock=self.clock, threaded=False)
         self.alarms: list[dict[str, Any]] = []
         self._limits, self._births = limits, seed
         self.desk, self.workers = self._gateway()
@@ -340,9 +347,13 @@ def in_town(
 ) -> T:
     """Tell a story in a fresh town, in virtual time, and return what it returns."""
     loop = VirtualLoop()
-    town = Town(loop, limits=limits or Limits(), seed=seed, path=str(path) if path else ":memory:")
 
     async def told() -> T:
+        store = None
+        if DSN[-1]:
+            store = await open_virtually(DSN[-1], sealer=SEALER, clock=VirtualClock(loop))
+        where = str(path) if path else ":memory:"
+        town = Town(loop, limits=limits or Limits(), seed=seed, path=where, store=store)
         async with town_life(town):
             return await story(town)
 

@@ -1,13 +1,15 @@
 """An event loop whose time jumps: whenever nobody can run, the clock moves to the next timer.
 
-No thread and no socket may take part (nothing would wake the loop), so stores run inline. Timers of the same
+No thread and no socket may take part (nothing would wake the loop), so stores run inline; but for what is
+counted as `outside`: while somebody waits for a database server, time stands still. Timers of the same
 moment run in the order in which they were set, whatever the machine: the same story is the same every time.
 Virtual time starts near zero, because big floats lose small steps; the clock adds an epoch for people.
 """
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -50,6 +52,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now_s = 1.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._set = 0
+        self.outside = 0
+        """How many wait for something that takes real time."""
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -81,12 +85,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """Run what is ready; when nothing is, jump to the next timer."""
         ready = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
-        if not ready:
+        if self.outside:
+            self._listen(None if not ready else 0)
+        elif not ready:
             self._jump(ready)
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
+
+    def _listen(self, timeout_s: float | None) -> None:
+        """Take what sockets have brought, and wait for it when there is nothing else to do."""
+        self._process_events(self._selector.select(timeout_s))  # type: ignore[attr-defined]  # asyncio's own
 
     def _jump(self, ready: Any) -> None:  # noqa: ANN401 - as above
         timers = self._timers
@@ -115,6 +125,20 @@ class VirtualClock:
     async def sleep(self, wait_ms: int) -> None:
         """Wait in virtual time."""
         await asyncio.sleep(max(wait_ms, 0) / 1000)
+
+
+@contextmanager
+def real_time() -> Iterator[None]:
+    """What is done within takes real time, and no virtual one; on other loops it changes nothing."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        yield
+        return
+    loop.outside += 1
+    try:
+        yield
+    finally:
+        loop.outside -= 1
 
 
 def run_virtually(story: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:

@@ -98,6 +98,9 @@ class PostgresStore(SqlStore):
     async def _write(self, query: str, parameters: Row) -> bool:
         return await self._writes.submit((query, parameters))
 
+    async def _ready(self, kinds: tuple[DueKind, ...], now_ms: int, limit: int) -> list[Row]:
+        return await self._all("due_ready_of_kinds", ([kind.value for kind in kinds], now_ms, limit))
+
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         """A claim in doubt is no claim: its rows come back when the lease is over."""
         given = [(*rows.due_row(due), 0) for due in ready]

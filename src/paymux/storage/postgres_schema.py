@@ -6,7 +6,7 @@ import asyncpg
 
 from paymux.domain.errors import StorageFailed
 from paymux.kit.seal import Sealer
-from paymux.storage.link import Link
+from paymux.storage.link import Link, Lost
 from paymux.storage.migrate import Migration, pending
 from paymux.storage.queries import POSTGRES_SQL as SQL
 
@@ -23,7 +23,7 @@ async def bring_up_to_date(link: Link, sealer: Sealer, known: tuple[Migration, .
             pass
         await link.fetch(SQL["put_seal"], _SEAL, sealer.seal(_SEAL, "seals", _SEAL))
         found = await link.fetch(SQL["seal_by_name"], _SEAL)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, Lost) as error:
         raise StorageFailed(f"the database could not be brought up to date: {error}") from error
     sealer.unseal(found[0][0], "seals", _SEAL)
 

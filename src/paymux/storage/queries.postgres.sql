@@ -50,6 +50,13 @@ SELECT bucket, merchant_id, sn FROM held;
 -- Many lines of history.
 INSERT INTO events ({event_columns}) SELECT {event_columns} FROM unnest($1::events[]);
 
+-- name: due_ready_of_kinds
+-- due_ready for several kinds in one journey: it is asked again and again, mostly in vain.
+SELECT found.* FROM unnest($1::text[]) AS wanted (kind) CROSS JOIN LATERAL (
+    SELECT {due_columns} FROM due WHERE due.kind || '' = wanted.kind AND run_at_ms <= $2 AND lease_until_ms <= $2
+    ORDER BY run_at_ms, ref LIMIT $3
+) AS found;
+
 -- name: claim_many
 -- claim_due for many rows, each by its key and guarded alike. Returns the keys that were claimed.
 UPDATE due AS d SET lease_until_ms = $2, attempts = d.attempts + 1

@@ -48,6 +48,10 @@ class SqlStore(ABC):
         """Commit one guarded statement; whether it took effect."""
 
     @abstractmethod
+    async def _ready(self, kinds: tuple[DueKind, ...], now_ms: int, limit: int) -> list[Row]:
+        """The oldest rows of each kind that may be claimed."""
+
+    @abstractmethod
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         """Take a lease on each row that is still as it was read, in one commit."""
 
@@ -118,11 +122,7 @@ class SqlStore(ABC):
         self, *, now_ms: int, lease_ms: int, limit: int, kinds: tuple[DueKind, ...]
     ) -> list[Due]:
         """Claim what is due of these kinds, oldest first."""
-        ready = [
-            rows.due_of(row)
-            for kind in kinds
-            for row in await self._all("due_ready", (kind.value, now_ms, now_ms, limit))
-        ]
+        ready = [rows.due_of(row) for row in await self._ready(kinds, now_ms, limit)]
         if not ready:
             return []
         ready.sort(key=lambda due: (due.run_at_ms, due.ref, due.kind))

@@ -101,6 +101,11 @@ class SqliteStore(SqlStore):
     async def _write(self, query: str, parameters: Row) -> bool:
         return await self._commits.submit(_takes_effect, query, parameters)
 
+    async def _ready(self, kinds: tuple[DueKind, ...], now_ms: int, limit: int) -> list[Row]:
+        return [
+            row for kind in kinds for row in await self._all("due_ready", (kind.value, now_ms, now_ms, limit))
+        ]
+
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         return await self._commits.submit(_claim, ready, now_ms, lease_until_ms)
 

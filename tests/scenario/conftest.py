@@ -1,0 +1,38 @@
+"""Every story is told twice: on SQLite, and on PostgreSQL; there `make test` tells those about money in doubt.
+
+The others take minutes (`pytest -m "slow and postgres" tests/scenario`): hours of virtual time are thousands
+of looks for due work, and each is a journey to the server.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import town
+from tests.harness.postgres import drop_schema, new_schema, server
+from tests.harness.virtual_postgres import stop_the_clock
+
+_ALWAYS = frozenset({"test_crash_points", "test_doubt", "test_operator", "test_refund"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call the long ones slow."""
+    for item in items:
+        on_server = item.path.parent == Path(__file__).parent and "[postgres" in item.name
+        if on_server and item.path.stem not in _ALWAYS:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True, params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the town keeps its orders."""
+    if request.param == "sqlite":
+        yield
+        return
+    stop_the_clock(monkeypatch)
+    dsn = new_schema(server())
+    town.DSN.append(dsn)
+    yield
+    town.DSN.pop()
+    drop_schema(dsn)
