@@ -1,4 +1,4 @@
-"""Every story is told twice: on SQLite, and on PostgreSQL; there `make test` tells those about money in doubt.
+"""Every story is told on SQLite; those about money in doubt are told on PostgreSQL, too, in `make test`.
 
 The others take minutes (`pytest -m "slow and postgres" tests/scenario`): hours of virtual time are thousands
 of looks for due work, and each is a journey to the server.

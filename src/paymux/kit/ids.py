@@ -27,7 +27,10 @@ class Ids:
     restart, however quick, repeats a number.
     """
 
-    def __init__(self, clock: Clock, *, nodes: range = range(NODES), seed: int | None = None) -> None:
+    def __init__(
+        self, clock: Clock, *, nodes: range = range(NODES), after_ms: int = 0, seed: int | None = None
+    ) -> None:
+        """`after_ms`: when the last holder's numbers end; ours begin after it, ahead of time if need be."""
         if not nodes or nodes.start < 0 or nodes.stop > NODES or nodes.step != 1:
             message = f"nodes must be a block within 0 to {NODES - 1}, not {nodes}"
             raise ValueError(message)
@@ -37,15 +40,19 @@ class Ids:
         self._last_s: int | None = None
         self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a seed is given by tests and simulations only
         self._pool = random.Random(self._random.getrandbits(128))  # noqa: S311 - nonces are no secrets
-        self._second = clock.now_ms() // 1000 - _EPOCH_S + 1
+        self._second = max(clock.now_ms(), after_ms) // 1000 - _EPOCH_S + 1
         self._oldest = self._second << _NODE_BITS + _SEQUENCE_BITS
         self._used = 0
         self._event_ms = 0
         self._events = 0
 
     async def settle(self) -> None:
-        """Wait until the second of our first number has begun: whoever died before used earlier ones only."""
-        await self._clock.sleep((self._second + _EPOCH_S) * 1000 - self._clock.now_ms())
+        """Wait until the second of our first number has begun: whoever died before used earlier ones only.
+
+        Borrowed nodes need no waiting: the lease says where the last holder's numbers end.
+        """
+        if self._last_s is None:
+            await self._clock.sleep((self._second + _EPOCH_S) * 1000 - self._clock.now_ms())
 
     def sn(self) -> str:
         """A new 16-digit number starting with 7."""
@@ -60,15 +67,16 @@ class Ids:
         self._used += 1
         return f"7{bits:015d}"
 
-    def lease(self, *, until_ms: int, nodes: range | None = None) -> None:
+    def lease(self, *, until_ms: int, nodes: range | None = None, after_ms: int = 0) -> None:
         """Bound the numbers of borrowed nodes: none of a second that is not over by then.
 
-        `nodes`: other ones than before; their numbers begin in the next second.
+        `nodes`: other ones than before; their numbers begin in the next second after `after_ms`.
         """
         self._last_s = until_ms // 1000 - _EPOCH_S - 1
         if nodes is not None:
             self._first = nodes.start << _SEQUENCE_BITS
-            self._second = max(self._second, self._clock.now_ms() // 1000 - _EPOCH_S) + 1
+            begin_s = max(self._clock.now_ms(), after_ms) // 1000 - _EPOCH_S
+            self._second = max(self._second, begin_s) + 1
             self._oldest = self._second << _NODE_BITS + _SEQUENCE_BITS
             self._used = 0
 

@@ -1,7 +1,8 @@
 """Processes that share a database make numbers of their own nodes: each borrows some, and nobody's run out.
 
 A number holds its second, and a holder makes none beyond the end of his lease; the next holder's begin
-after it. So no two numbers are equal, however wrong the machines' clocks are (kit/ids.py).
+after it, ahead of time if need be. So no two numbers are equal, however wrong the machines' clocks are, and
+whoever is taken for dead by mistake only has to find another place (kit/ids.py).
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from paymux.storage.contract import Store
 
 NODES_A_PROCESS = 2
 """2,048 numbers a second, more than one process can sell; a block serves eight processes."""
-LEASE_MS = 60_000
-_RENEW_MS = 10_000
+LEASE_MS = 30_000
+RENEW_MS = 2_000
+_SILENT_MS = 3 * RENEW_MS
+"""Who did not renew for so long is probably dead; his place is given away when no other one is free."""
 
 
 @asynccontextmanager
@@ -33,7 +36,7 @@ async def borrowed_ids(
     """
     keeper = _Keeper(store, clock, block=block, log=log)
     await keeper.take()
-    ids = Ids(clock, nodes=keeper.nodes)
+    ids = Ids(clock, nodes=keeper.nodes, after_ms=keeper.after_ms)
     ids.lease(until_ms=keeper.until_ms)
     keeping = asyncio.create_task(keeper.keep(ids))
     try:
@@ -45,7 +48,7 @@ async def borrowed_ids(
 
 
 class _Keeper:
-    """Who holds some nodes for this process; `until_ms` is when the lease ends."""
+    """Holds some nodes for this process, from after the last holder's lease (`after_ms`) to `until_ms`."""
 
     def __init__(self, store: Store, clock: Clock, *, block: int, log: FilteringBoundLogger) -> None:
         self._store = store
@@ -54,6 +57,7 @@ class _Keeper:
         self._log = log
         self._holder = f"{socket.gethostname()} {os.getpid()} {Ids(clock).nonce()[:8]}"
         self._node = 0
+        self.after_ms = 0
         self.until_ms = 0
 
     @property
@@ -62,25 +66,26 @@ class _Keeper:
         return range(self._node, self._node + NODES_A_PROCESS)
 
     async def take(self) -> None:
-        """Take the first free place of the block; raises `ConfigurationBroken` when there is none."""
+        """Take the place that was left longest ago; raises `ConfigurationBroken` when all are in use."""
         first = self._block * NODES_A_BLOCK
-        for node in range(first, first + NODES_A_BLOCK, NODES_A_PROCESS):
+        nodes = range(first, first + NODES_A_BLOCK, NODES_A_PROCESS)
+        for last_ms, node in sorted([(await self._store.node_until_ms(node), node) for node in nodes]):
             now_ms = self._clock.now_ms()
-            if await self._store.node_until_ms(node) >= now_ms:
-                continue
+            if last_ms > now_ms + LEASE_MS - _SILENT_MS:
+                break
             until_ms = now_ms + LEASE_MS
-            if await self._store.take_node(node, self._holder, now_ms=now_ms, until_ms=until_ms):
-                self._node, self.until_ms = node, until_ms
+            if await self._store.take_node(node, self._holder, now_ms=last_ms + 1, until_ms=until_ms):
+                self._node, self.after_ms, self.until_ms = node, last_ms, until_ms
                 return
         raise ConfigurationBroken(
             f"all {NODES_A_BLOCK // NODES_A_PROCESS} places of number_block {self._block} are taken: "
-            "choose another block, or wait a minute after processes that were killed"
+            "choose another block for this process"
         )
 
     async def keep(self, ids: Ids) -> None:
         """Renew in time; without the database numbers end with the lease, and so do sales."""
         while True:
-            await self._clock.sleep(_RENEW_MS)
+            await self._clock.sleep(RENEW_MS)
             try:
                 await self._renew(ids)
             except PaymuxError:
@@ -93,7 +98,7 @@ class _Keeper:
             return
         self._log.warning("node.lost", node=self._node)  # we stood still for longer than the lease
         await self.take()
-        ids.lease(until_ms=self.until_ms, nodes=self.nodes)
+        ids.lease(until_ms=self.until_ms, nodes=self.nodes, after_ms=self.after_ms)
 
     async def let_go(self, ids: Ids) -> None:
         """Free the nodes for the next one, from after our last number on."""

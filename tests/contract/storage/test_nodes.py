@@ -74,11 +74,29 @@ def test_a_block_serves_eight_and_the_ninth_is_told(engine: Engine) -> None:
             async with borrowed_ids(store, clock, block=3, log=LOG):
                 pass
         await held[5].__aexit__(None, None, None)
-        clock.ms += 5_000
         async with borrowed_ids(store, clock, block=3, log=LOG) as heir:
             assert heir.sn() not in numbers
         for one in held[:5] + held[6:]:
             await one.__aexit__(None, None, None)
+
+    engine.run(story)
+
+
+def test_places_of_the_dead_are_given_away(engine: Engine) -> None:
+    """Processes that die one after the other do not use up the places; no number is made twice."""
+
+    async def story(store: Store) -> None:
+        clock, numbers, silent = StillClock(), set(), []
+        for _ in range(40):
+            dying = borrowed_ids(store, clock, block=0, log=LOG)
+            ids = await dying.__aenter__()
+            made = {ids.sn() for _ in range(2_500)}
+            assert len(made) == 2_500
+            assert not made & numbers
+            numbers |= made
+            silent.append(dying)  # it neither renews nor lets go
+            clock.ms += 1_000
+        assert await store.node_until_ms(0) > clock.ms
 
     engine.run(story)
 
