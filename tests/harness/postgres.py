@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 VERSION_MIN = 15
@@ -101,7 +101,7 @@ def new_schema(server: Server) -> str:
     It may be called within a running event loop, which stands still for these few milliseconds.
     """
     schema = f"t_{uuid.uuid4().hex[:16]}"
-    _execute(server.dsn, f"CREATE SCHEMA {schema}")
+    fetch(server.dsn, f"CREATE SCHEMA {schema}")
     return f"{server.dsn}{'&' if urlsplit(server.dsn).query else '?'}{urlencode({'search_path': schema})}"
 
 
@@ -109,7 +109,7 @@ def drop_schema(dsn: str) -> None:
     """Drop the schema that `new_schema` made, with all that is in it. Raises when somebody has it locked."""
     (schema,) = parse_qs(urlsplit(dsn).query)["search_path"]
     assert re.fullmatch(r"t_[0-9a-f]{16}", schema), f"not a schema of ours: {schema}"
-    _execute(dsn, f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    fetch(dsn, f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 def installations() -> Iterator[Path]:
@@ -226,19 +226,26 @@ def _place(folder: Path | None) -> Path:
     raise ValueError(f"{given[0]}: too long for a socket's path, or its user may not enter")
 
 
-def _execute(dsn: str, statement: str) -> None:
+def fetch(dsn: str, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement, in a thread of its own: the caller's may have a loop running."""
     import asyncpg  # noqa: PLC0415 - the keeper does without
 
-    async def executed() -> None:
+    async def fetched() -> list[tuple[Any, ...]]:
         connection = await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
         try:
-            await connection.execute(statement)
+            return [tuple(row) for row in await connection.fetch(statement)]
         finally:
             await connection.close()
 
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(executed())).result()
+        return thread.submit(lambda: asyncio.run(fetched())).result()
+
+
+def everything(dsn: str) -> bytes:
+    """All rows of a schema as text, to look for what must not be there."""
+    names = fetch(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    rows = (row for (name,) in names for row in fetch(dsn, f"SELECT t::text FROM {name} t"))  # noqa: S608 - the server's own names
+    return "\n".join(text for (text,) in rows).encode()
 
 
 # ---------------------------------------------------------------- its programs, and the user they run as

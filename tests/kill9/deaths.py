@@ -16,6 +16,7 @@ from pathlib import Path
 
 from paymux.storage.migrate import Migration, migrations
 from tests.harness.children import START_S, Child, until
+from tests.harness.postgres import fetch
 from tests.kill9 import dying
 from tests.kill9.disk import limit_files
 from tests.kill9.era import Era
@@ -220,6 +221,19 @@ async def read_only_disk(era: Era, death: Death, dice: random.Random) -> list[st
     return ["read-only disk"]
 
 
+async def server_dies(era: Era, _: Death, dice: random.Random) -> list[str]:
+    """A process of the server is killed: it ends all others, recovers, and the gateway finds it again."""
+    await era.gateway.start()
+    await asyncio.sleep(dice.uniform(0, LIFE_S))
+    with era.trouble():
+        pids = fetch(era.dsn, "SELECT pid FROM pg_stat_activity WHERE application_name = 'paymux'")
+        os.kill(dice.choice(pids)[0], signal.SIGKILL)
+        if dice.random() < 0.6:
+            await _answers_again(era)
+        era.gateway.kill()
+    return ["server"]
+
+
 KINDS: dict[str, Callable[[Era, Death, random.Random], Awaitable[list[str]]]] = {
     "load": under_load,
     "point": at_a_point,
@@ -229,6 +243,7 @@ KINDS: dict[str, Callable[[Era, Death, random.Random], Awaitable[list[str]]]] = 
     "first start": first_start,
     "migration": migrating,
     "shutdown": shutting_down,
+    "server": server_dies,
     "checkpoint": checkpointing,
     "locked": locked,
     "write errors": write_errors,

@@ -13,6 +13,7 @@ from typing import Self
 from aiohttp import web
 
 from tests.harness.live import Ear, Gateway, Json, Till, Wallets, notify_key, open_http, shop, tables
+from tests.harness.postgres import everything
 from tests.kill9.canaries import leaks, secrets_in, secrets_of
 from tests.kill9.disk import SmallDisk, small_disk
 from tests.kill9.memory import Breach, Finding, Memory, Sale
@@ -70,8 +71,17 @@ class Era:
     """What the deaths need of it: the gateway, the tills, the disk, and whether there is trouble now."""
 
     def __init__(
-        self, plan: EraPlan, folder: Path, url: str, *, seed: str, habits: Habits, rest_s: int = 0
+        self,
+        plan: EraPlan,
+        folder: Path,
+        url: str,
+        *,
+        seed: str,
+        habits: Habits,
+        rest_s: int = 0,
+        dsn: str = "",
     ) -> None:
+        self.dsn = dsn
         self.plan = plan
         self.folder = folder
         self.memory = Memory()
@@ -97,6 +107,8 @@ class Era:
         temporary = self.folder / "tmp"
         temporary.mkdir()
         settings = SETTINGS | {"TMPDIR": temporary, "PAYMUX_LIMITS_PAY_WAIT_S": self.plan.number % 2}
+        if self.dsn:
+            settings["PAYMUX_DATABASE"] = self.dsn
         self.gateway = self._opened.enter_context(Gateway(place / "data", **settings))
         self.log_on_disk(on_disk=False)
         self.wallets = Wallets(self._http, self._url)
@@ -154,10 +166,14 @@ class Era:
         self.memory.findings += await self.witness.glance()
 
     def inspect(self) -> None:
-        """Look at what a dead gateway left on the disk."""
+        """Look at what a dead gateway left on the disk, or on the server."""
         data = self.gateway.data
-        self.memory.findings += _damage(data, self.folder / "copy")
         secrets = self.memory.secrets | secrets_in(data)
+        if self.dsn:
+            for leak in leaks(everything(self.dsn), secrets, self.memory.barcodes):
+                self.memory.note(Breach.LEAKED, f"{leak} in the tables")
+        else:
+            self.memory.findings += _damage(data, self.folder / "copy")
         for file in [*data.glob("paymux.db*"), *self._logs(), *(self.folder / "tmp").rglob("*")]:
             if file.is_file():
                 for leak in leaks(file.read_bytes(), secrets, self.memory.barcodes):

@@ -24,6 +24,8 @@ WEIGHTS = {
 """Kind of death → how often it is drawn. A storm is several deaths."""
 ON_A_SMALL_DISK = {"full disk": 10, "read-only disk": 5, "load": 10, "point": 8, "storm": 2}
 """The same for the eras on a small disk."""
+ON_A_SERVER = {"load": 30, "point": 36, "storm": 8, "shutdown": 8, "server": 6}
+"""The same when the database is a PostgreSQL server's, which may die itself."""
 WECHAT_QR_CYCLES = 300
 """WeChat closes no code in its first 300 s: eras that have nobody after them for so long show none."""
 NEEDS_A_SMALL_DISK = ON_A_SMALL_DISK.keys() - WEIGHTS.keys()
@@ -91,7 +93,7 @@ class Plan:
         """The next death."""
         wanted = ON_A_SMALL_DISK if small_disk else WEIGHTS
         if self._kinds:
-            wanted = {kind: (WEIGHTS | ON_A_SMALL_DISK).get(kind, 0) for kind in self._kinds}
+            wanted = {kind: (WEIGHTS | ON_A_SMALL_DISK | ON_A_SERVER).get(kind, 0) for kind in self._kinds}
         kind = self._dice.choices(list(wanted), list(wanted.values()))[0]
         return self._death(kind)
 

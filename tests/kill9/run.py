@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.children import Child, street
+from tests.harness.postgres import new_schema, private_server
 from tests.kill9.deaths import KINDS
 from tests.kill9.disk import why_no_mount
 from tests.kill9.era import Era
@@ -26,6 +27,8 @@ STORIES_MAX = 5
 class Options:
     """What to do. `kinds`: only these deaths. `folder`: where data lies while it is needed.
 
+    `server`: the database is PostgreSQL's.
+
     `glance_every`: after how many deaths the witness looks while everything goes on. `rest_s`: how long an
     era may take to come to rest, 0: as long as everything may take.
     """
@@ -39,6 +42,7 @@ class Options:
     glance_every: int = 5
     rest_s: int = 0
     folder: Path | None = None
+    server: bool = False
 
 
 class Run:
@@ -85,6 +89,8 @@ class Run:
     async def _live(self, plan: EraPlan, url: str) -> None:
         """One era under fire; its rest goes on beside the next one."""
         habits = Habits(brisk=self._options.brisk, wechat_qr=plan.wechat_qr)
+        opened = AsyncExitStack()
+        server = opened.enter_context(private_server(durable=True)) if self._options.server else None
         era = Era(
             plan,
             self._folder / f"era-{plan.number}",
@@ -92,8 +98,9 @@ class Run:
             seed=self._options.seed,
             habits=habits,
             rest_s=self._options.rest_s,
+            dsn=new_schema(server) if server else "",
         )
-        async with AsyncExitStack() as opened:
+        async with opened:
             await opened.enter_async_context(era)
             try:
                 await self._under_fire(era)

@@ -18,7 +18,7 @@ from paymux.kit.seal import Sealer
 from paymux.storage import rows
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 from paymux.storage.lane import Lane
-from paymux.storage.link import Link, Links, explained, facts_of
+from paymux.storage.link import Link, Links, Lost, connect, explained, facts_of
 from paymux.storage.migrate import Migration, migrations
 from paymux.storage.postgres_schema import bring_up_to_date
 from paymux.storage.queries import POSTGRES_SQL as SQL
@@ -27,6 +27,9 @@ from paymux.storage.sql_store import SqlStore
 
 _READERS = 4
 """A question takes a fraction of a millisecond, so few connections answer many."""
+
+_RECOVERY_MS = 30_000
+_RECOVERY_LOOK_MS = 250
 
 _Delivery = tuple[Notification, int | None]
 _Write = tuple[str, Row]
@@ -58,6 +61,7 @@ class PostgresStore(SqlStore):
 
         Raises `ConfigurationBroken` for a server that cannot be used, a newer database, a wrong master key.
         """
+        await _until_it_is_up(dsn, clock)
         await facts_of(dsn)
         link = Link(dsn)
         try:
@@ -107,6 +111,8 @@ class PostgresStore(SqlStore):
         async with self._turn:
             try:
                 found = await self._rare.fetch(SQL["claim_many"], given, lease_until_ms, now_ms)
+            except Lost:
+                return []
             except Exception as error:
                 raise explained(error) from error
         claimed = {tuple(row) for row in found}
@@ -252,6 +258,21 @@ class PostgresStore(SqlStore):
         """In doubt the guard may answer to our own write; then somebody asks a little later than he might."""
         del unsure
         return await _takes_effect(self._plain, *write)
+
+
+async def _until_it_is_up(dsn: str, clock: Clock) -> None:
+    """Wait while the server says itself that it is about to be there, after a crash for instance."""
+    until_ms = clock.now_ms() + _RECOVERY_MS
+    while clock.now_ms() < until_ms:
+        try:
+            connection = await connect(dsn)
+        except asyncpg.CannotConnectNowError:
+            await clock.sleep(_RECOVERY_LOOK_MS)
+        except Exception:  # noqa: BLE001 - whoever needs it next says what is wrong
+            return
+        else:
+            await connection.close()
+            return
 
 
 # -- what a batch is made of

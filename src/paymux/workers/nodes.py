@@ -21,9 +21,11 @@ from paymux.storage.contract import Store
 NODES_A_PROCESS = 2
 """2,048 numbers a second, more than one process can sell; a block serves eight processes."""
 LEASE_MS = 30_000
-RENEW_MS = 2_000
+RENEW_MS = 1_000
 _SILENT_MS = 3 * RENEW_MS
 """Who did not renew for so long is probably dead; his place is given away when no other one is free."""
+_PATIENCE_MS = 10_000
+"""How long a new process waits for a place: several that died within seconds leave none at once."""
 
 
 @asynccontextmanager
@@ -67,6 +69,16 @@ class _Keeper:
 
     async def take(self) -> None:
         """Take the place that was left longest ago; raises `ConfigurationBroken` when all are in use."""
+        until_ms = self._clock.now_ms() + _PATIENCE_MS
+        while not await self._try():
+            if self._clock.now_ms() >= until_ms:
+                raise ConfigurationBroken(
+                    f"all {NODES_A_BLOCK // NODES_A_PROCESS} places of number_block {self._block} are taken: "
+                    "choose another block for this process"
+                )
+            await self._clock.sleep(RENEW_MS)
+
+    async def _try(self) -> bool:
         first = self._block * NODES_A_BLOCK
         nodes = range(first, first + NODES_A_BLOCK, NODES_A_PROCESS)
         for last_ms, node in sorted([(await self._store.node_until_ms(node), node) for node in nodes]):
@@ -76,11 +88,8 @@ class _Keeper:
             until_ms = now_ms + LEASE_MS
             if await self._store.take_node(node, self._holder, now_ms=last_ms + 1, until_ms=until_ms):
                 self._node, self.after_ms, self.until_ms = node, last_ms, until_ms
-                return
-        raise ConfigurationBroken(
-            f"all {NODES_A_BLOCK // NODES_A_PROCESS} places of number_block {self._block} are taken: "
-            "choose another block for this process"
-        )
+                return True
+        return False
 
     async def keep(self, ids: Ids) -> None:
         """Renew in time; without the database numbers end with the lease, and so do sales."""

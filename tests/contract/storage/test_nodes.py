@@ -8,6 +8,7 @@ import structlog
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
 from paymux.kit.ids import Ids
 from paymux.storage.contract import Store
+from paymux.workers import nodes
 from paymux.workers.nodes import LEASE_MS, NODES_A_PROCESS, borrowed_ids
 from tests.contract.storage.conftest import Engine
 from tests.contract.storage.makers import NOW_MS, TurnedClock
@@ -61,8 +62,9 @@ def test_only_the_holder_keeps_a_node(engine: Engine) -> None:
     engine.run(story)
 
 
-def test_a_block_serves_eight_and_the_ninth_is_told(engine: Engine) -> None:
+def test_a_block_serves_eight_and_the_ninth_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has nodes of his own; when one leaves, the next one takes over after his numbers."""
+    monkeypatch.setattr(nodes, "_PATIENCE_MS", 0)
 
     async def story(store: Store) -> None:
         clock = StillClock()
@@ -104,8 +106,8 @@ def test_places_of_the_dead_are_given_away(engine: Engine) -> None:
 def test_numbers_end_with_the_lease_and_the_heirs_begin_after_it() -> None:
     """A process that cannot renew sells nothing more; the heir begins after it, whatever his clock says."""
     clock = TurnedClock()
-    nodes = range(NODES_A_PROCESS)
-    ids = Ids(clock, nodes=nodes)
+    ours = range(NODES_A_PROCESS)
+    ids = Ids(clock, nodes=ours)
     ids.lease(until_ms=clock.ms + LEASE_MS)
     numbers = []
     for _ in range(LEASE_MS // 10 - 200):
@@ -115,7 +117,7 @@ def test_numbers_end_with_the_lease_and_the_heirs_begin_after_it() -> None:
     with pytest.raises(StorageFailed):
         ids.sn()
     clock.ms = NOW_MS + LEASE_MS + 1
-    heir = Ids(clock, nodes=nodes)
+    heir = Ids(clock, nodes=ours)
     assert heir.sn() > max(numbers)
 
 

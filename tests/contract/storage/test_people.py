@@ -2,7 +2,6 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +13,7 @@ from paymux.storage.contract import Store
 from paymux.storage.kept import LIFE_MS
 from tests.contract.storage.conftest import Engine
 from tests.contract.storage.makers import NOW_MS
+from tests.harness.postgres import everything
 
 VENDOR = Vendor(vendor_sn="v1", vendor_key="canary-vendor-key", app_id="a1")
 MERCHANT = Merchant(merchant_sn="m1", name="咖啡馆", timezone="Asia/Tokyo")
@@ -88,7 +88,7 @@ def test_secrets_are_nowhere_in_the_files(engine: Engine) -> None:
         assert await store.rotate_key(TILL, signed_with=TILL.current_key, new_key="canary-new-key")
         bought = replace(TILL, terminal_sn="t2", client_sn="", current_key="canary-activated-key")
         assert await store.activate(CODE.code, bought, now_ms=NOW_MS)
-        return await asyncio.to_thread(_files, engine)
+        return _files(engine)
 
     during = engine.run(story)
     assert b"till-1" in during
@@ -99,19 +99,8 @@ def test_secrets_are_nowhere_in_the_files(engine: Engine) -> None:
 def _files(engine: Engine) -> bytes:
     """All that is stored: the files, or what a server has in the tables."""
     if not engine.is_file:
-        return asyncio.run(_tables(engine.dsn))
+        return everything(engine.dsn)
     return b"".join(file.read_bytes() for file in engine.path.parent.iterdir())
-
-
-async def _tables(dsn: str) -> bytes:
-    connection = await asyncpg.connect(dsn)
-    try:
-        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-        assert len(names) > 10
-        found = [await connection.fetch(f"SELECT t::text FROM {name} t") for (name,) in names]  # noqa: S608 - the server's own names
-        return "\n".join(row[0] for rows in found for row in rows).encode()
-    finally:
-        await connection.close()
 
 
 def test_errors_quote_no_secret(engine: Engine) -> None:
