@@ -7,6 +7,7 @@ ARGS         ?=
 SEEDS        ?= 1..1000
 ORDERS       ?= 1000
 CYCLES       ?= 1000
+ROUNDS       ?= 10
 SEED         ?=
 RUNS         ?= 1000000
 TARGET       ?= all
@@ -21,7 +22,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .tools/pip-tools/bin/pip-compi
 MAKEFLAGS     += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check simulate replay mutants reliability kill9 fuzz bench lock sdk-tools clean
+.PHONY: help demo test check simulate replay mutants reliability kill9 failover fuzz bench lock sdk-tools clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -54,17 +55,21 @@ reliability: .venv/.dev ## write docs/reliability.md anew from the figures of th
 kill9: .venv/.dev ## kill the gateway CYCLES times under load (SEED repeats a run), and weigh the books
 	@$(BIN)/python -m tests.kill9 --cycles "$(CYCLES)" --seed "$(SEED)" $(ARGS)
 
+failover: .venv-failover/.made .tools/etcd/.made ## kill, freeze and swap the leader of three PostgreSQL servers ROUNDS times each (SEED repeats a run)
+	@PYTHONPATH=src .venv-failover/bin/python -m tests.failover --rounds "$(ROUNDS)" --seed "$(SEED)" $(ARGS)
+
 fuzz: .venv-fuzz/.made ## try RUNS inputs, led by coverage, on each parser of outside bytes (or TARGET)
 	@PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz --runs "$(RUNS)" $(addprefix --target ,$(TARGET)) $(addprefix --seed ,$(SEED)) $(ARGS)
 
 bench: .venv-bench/.made ## measure, and compare with what the machine can do at all
-	@.venv-bench/bin/python -m bench.run $(ARGS)
+	@PYTHONPATH=src .venv-bench/bin/python -m bench.run $(ARGS)
 
 lock: .tools/pip-tools/.made ## choose newer versions and write them down with their hashes
 	@$(PIP_COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
 	@$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@$(PIP_COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock pyproject.toml
 	@$(PIP_COMPILE) --extra fuzz --constraint requirements.lock --output-file requirements-fuzz.lock pyproject.toml
+	@$(PIP_COMPILE) --extra failover --constraint requirements.lock --output-file requirements-failover.lock pyproject.toml
 	@$(PIP_COMPILE) --output-file tests/sdk/python/alipay-sdk.lock tests/sdk/python/alipay-sdk.in
 	@$(PIP_COMPILE) --output-file tests/sdk/python/wechatpy.lock tests/sdk/python/wechatpy.in
 	@cd tests/sdk/npm && npm install --package-lock-only --silent
@@ -72,7 +77,7 @@ lock: .tools/pip-tools/.made ## choose newer versions and write them down with t
 sdk-tools: .tools/alipay-sdk/.made .tools/wechatpy/.made .tools/npm/.made ## fetch the SDKs others wrote, which our tests drive
 
 clean: ## remove what make made; data stays
-	@rm -rf .venv .venv-bench .venv-fuzz .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench .venv-fuzz .venv-failover .tools dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the tools; each stamp is newer than the lock it was made from
@@ -104,6 +109,21 @@ clean: ## remove what make made; data stays
 .venv-fuzz/.made: requirements-fuzz.lock | .venv/.made
 	@$(BIN)/python -m venv .venv-fuzz && echo '*' > .venv-fuzz/.gitignore
 	@.venv-fuzz/bin/python $(PIP_INSTALL) --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+# Of its own, too: Patroni brings a second driver for PostgreSQL, which must not come near the gateway.
+.venv-failover/.made: requirements-failover.lock | .venv/.made
+	@$(BIN)/python -m venv .venv-failover && echo '*' > .venv-failover/.gitignore
+	@.venv-failover/bin/python $(PIP_INSTALL) --require-hashes -r requirements-failover.lock
+	@touch $@
+
+# Debian's package, which needs no installing: one program, taken out of the archive that apt has verified.
+.tools/etcd/.made:
+	@mkdir -p $(@D)
+	@if command -v etcd > /dev/null; then ln -sf "$$(command -v etcd)" $(@D)/etcd; \
+	elif command -v apt-get > /dev/null && cd $(@D) && apt-get -qq -o APT::Sandbox::User= download etcd-server; then \
+	  dpkg -x etcd-server_*.deb . && rm -f etcd-server_*.deb && ln -sf usr/bin/etcd etcd; \
+	else echo "etcd is needed, and apt could not fetch it: install etcd"; exit 1; fi
 	@touch $@
 
 .tools/pip-tools/.made: | .venv/.made

@@ -230,8 +230,16 @@ def fetch(dsn: str, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement, in a thread of its own: the caller's may have a loop running."""
     import asyncpg  # noqa: PLC0415 - the keeper does without
 
+    async def connected() -> asyncpg.Connection:
+        while True:
+            try:
+                return await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
+            except asyncpg.CannotConnectNowError:
+                await asyncio.sleep(_LOOK_S)  # it recovers
+
     async def fetched() -> list[tuple[Any, ...]]:
-        connection = await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
+        async with asyncio.timeout(START_S):
+            connection = await connected()
         try:
             return [tuple(row) for row in await connection.fetch(statement)]
         finally:

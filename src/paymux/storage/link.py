@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -19,7 +20,11 @@ from paymux.storage.rows import Row
 
 Result = TypeVar("Result")
 
-_CONNECT_S = 5
+_CONNECT_S = 2
+"""A host of ours takes a connection within milliseconds; one that stands still never does, and nothing must
+wait for it long."""
+_UNREACHED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
+"""How opening one may fail, beside the ways of networks; the last: all answer, and none takes writes yet."""
 _ANSWER_S = 10
 """No statement of ours takes a second on a healthy server; a till gives up after some more."""
 _OLDEST = 15
@@ -45,11 +50,29 @@ class Lost(Exception):
     """The connection or the standbys failed while a commit may have been under way."""
 
 
+class Term:
+    """Counts the terms of leaders, for all links of a store.
+
+    A leader that stood still goes on, when it wakes up, as if it led yet: a link that nobody used meanwhile
+    would read from it what was true then. So when one link is lost, the others are not trusted either.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def may_be_over(self, number: int) -> None:
+        """A connection of that term was lost; of several such, the first one counts."""
+        if number == self.number:
+            self.number += 1
+
+
 class Link:
     """One statement at a time; opened at the first one, opened again after a loss."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, term: Term | None = None) -> None:
         self._dsn = dsn
+        self._term = term or Term()
+        self._opened_in = 0
         self._connection: asyncpg.Connection | None = None
         self._prepared: dict[str, asyncpg.prepared_stmt.PreparedStatement] = {}
         self._warned = False
@@ -120,11 +143,7 @@ class Link:
         return statement
 
     async def _patiently(self, run: Callable[..., Awaitable[Result]], *args: object) -> Result:
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            if self._amid:
-                raise Lost("the connection ended amid a transaction")
-            connection = await self._connect()
+        connection = await self._current()
         self._warned = False
         patience = asyncio.get_running_loop().call_later(_ANSWER_S, connection.terminate)
         try:
@@ -132,18 +151,33 @@ class Link:
         except Exception as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 self.drop()
+                self._term.may_be_over(self._opened_in)
             if not is_lost(error):
                 raise
             self.drop()
+            self._term.may_be_over(self._opened_in)
             raise Lost(str(error)) from error
         finally:
             patience.cancel()
         if self._warned:
+            self.drop()
             raise Lost("the server did not wait for its standbys")
         return result
 
+    async def _current(self) -> asyncpg.Connection:
+        """The connection, a new one if need be; but never a new one for the rest of a transaction."""
+        connection = self._connection
+        if connection is not None and not connection.is_closed():
+            if self._amid or self._opened_in == self._term.number:
+                return connection
+            self.drop()
+        if self._amid:
+            raise Lost("the connection ended amid a transaction")
+        return await self._connect()
+
     async def _connect(self) -> asyncpg.Connection:
         self._prepared = {}
+        self._opened_in = self._term.number
         connection = await connect(self._dsn)
         connection.add_log_listener(self._hear)
         self._connection = connection
@@ -156,8 +190,8 @@ class Link:
 class Links:
     """Some links for reading, each used by one reader at a time."""
 
-    def __init__(self, dsn: str, size: int) -> None:
-        self._free = [Link(dsn) for _ in range(size)]
+    def __init__(self, dsn: str, size: int, term: Term | None = None) -> None:
+        self._free = [Link(dsn, term) for _ in range(size)]
         self._all = tuple(self._free)
         self._places = asyncio.Semaphore(size)
         self._closed = False
@@ -187,8 +221,43 @@ class Links:
 
 
 async def connect(dsn: str) -> asyncpg.Connection:
-    """Open a connection as we want it. Raises `OSError`, `TimeoutError` or what the server said."""
+    """Open a connection as we want it, to the first host that answers and is as the address asks.
+
+    All are tried at once: a host that stands still takes calls and says nothing, and must not hide the
+    others. Raises `OSError`, `TimeoutError`, `TargetServerAttributeNotMatched` or what the server said.
+    """
+    trying = {asyncio.create_task(_connect(one)) for one in _each_host(dsn)}
+    try:
+        while True:
+            done, trying = await asyncio.wait(trying, return_when=asyncio.FIRST_COMPLETED)
+            first = done.pop()
+            trying |= done
+            try:
+                return first.result()
+            except Exception:
+                if not trying:
+                    raise
+    finally:
+        for one in trying:
+            one.add_done_callback(_hang_up)
+            one.cancel()
+
+
+async def _connect(dsn: str) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SESSION, statement_cache_size=0)
+
+
+def _each_host(dsn: str) -> list[str]:
+    """The address once for each host it names before its path."""
+    parts = urlsplit(dsn)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+
+
+def _hang_up(task: asyncio.Task[asyncpg.Connection]) -> None:
+    """Another host was quicker."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().terminate()
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +272,7 @@ async def facts_of(dsn: str) -> ServerFacts:
     """Knock at the server; raises `ConfigurationBroken`, which never repeats the password."""
     try:
         connection = await connect(dsn)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, ValueError, *_UNREACHED) as error:
         text = f"the database {without_password(dsn)} cannot be opened: {error or type(error).__name__}"
         raise ConfigurationBroken(text) from None
     try:

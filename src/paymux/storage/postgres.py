@@ -8,6 +8,7 @@ clean commit of our own. Time comes in as a parameter, and nothing waits for a l
 import asyncio
 import os
 from collections import defaultdict
+from typing import Any
 
 import asyncpg
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from paymux.kit.seal import Sealer
 from paymux.storage import rows
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 from paymux.storage.lane import Lane
-from paymux.storage.link import Link, Links, Lost, connect, explained, facts_of
+from paymux.storage.link import Link, Links, Term, connect, explained, facts_of, is_away
 from paymux.storage.migrate import Migration, migrations
 from paymux.storage.postgres_schema import bring_up_to_date
 from paymux.storage.queries import POSTGRES_SQL as SQL
@@ -41,8 +42,9 @@ class PostgresStore(SqlStore):
     def __init__(self, dsn: str, *, sealer: Sealer, clock: Clock) -> None:
         super().__init__(sealer=sealer, clock=clock)
         self._clock = clock
-        self._readers = Links(dsn, _READERS)
-        self._orders, self._events, self._notes, self._plain, self._rare = (Link(dsn) for _ in range(5))
+        term = Term()
+        self._readers = Links(dsn, _READERS, term)
+        self._orders, self._events, self._notes, self._plain, self._rare = (Link(dsn, term) for _ in range(5))
         self._turn = asyncio.Lock()
         self._changes: Lane[Change, bool] = Lane(
             self._save_many, self._save_one, clock=clock, about=_order_of
@@ -107,13 +109,13 @@ class PostgresStore(SqlStore):
 
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         """A claim in doubt is no claim: its rows come back when the lease is over."""
-        given = [(*rows.due_row(due), 0) for due in ready]
+        given = sorted((*rows.due_row(due), 0) for due in ready)
         async with self._turn:
             try:
                 found = await self._rare.fetch(SQL["claim_many"], given, lease_until_ms, now_ms)
-            except Lost:
-                return []
             except Exception as error:
+                if is_away(error):
+                    return []
                 raise explained(error) from error
         claimed = {tuple(row) for row in found}
         return [replace(due, attempts=due.attempts + 1) for due in ready if rows.due_key_row(due) in claimed]
@@ -182,22 +184,24 @@ class PostgresStore(SqlStore):
         """Tell, after a lost connection, whether it was this very change that moved the order.
 
         A new order has a number of its own, a later version a line of history of its own. What we see may
-        not be on every standby yet, so a commit of our own comes after it.
+        not be on every standby yet, so a commit of our own comes after it: on the same server, which only
+        one transaction makes sure of.
         """
         key = rows.key_row(change.order.key)
-        if change.before is None:
-            found = await self._orders.fetch(SQL["asked"], *key)
-        elif change.events:
-            found = await self._orders.fetch(SQL["event_exists"], *key, change.events[0].event_id)
-        else:
-            found = [
-                row
-                for row in await self._orders.fetch(SQL["order_by_key"], *key)
-                if rows.order_of(row) == change.order
-            ]
-        if found:
-            await self._orders.fetch(SQL["fence"], f"process {os.getpid()}", self._clock.now_ms())
-        return bool(found)
+
+        async def look(link: Link) -> bool:
+            if change.before is None:
+                found = await link.fetch(SQL["asked"], *key)
+            elif change.events:
+                found = await link.fetch(SQL["event_exists"], *key, change.events[0].event_id)
+            else:
+                now = await link.fetch(SQL["order_by_key"], *key)
+                found = [row for row in now if rows.order_of(row) == change.order]
+            if found:
+                await link.fetch(SQL["fence"], f"process {os.getpid()}", self._clock.now_ms())
+            return bool(found)
+
+        return await self._orders.transact(look)
 
     # -- history
 
@@ -225,7 +229,7 @@ class PostgresStore(SqlStore):
         notes: list[Row] = []
         ended: list[Row] = []
         later: list[Row] = []
-        for note, next_ms in batch:
+        for note, next_ms in sorted(batch, key=_note_of):
             notes.append(rows.notification_row(note))
             work = _due_of(note, next_ms or 0)
             (ended if next_ms is None else later).append(work)
@@ -287,18 +291,18 @@ def _note_of(delivery: _Delivery) -> Row:
     return (note.bucket, note.merchant_id, note.notification_id)
 
 
-def _arrays(changes: list[Change]) -> tuple[list[object], ...]:
-    """The parameters of save_changes."""
+def _arrays(changes: list[Change]) -> tuple[list[Any], ...]:
+    """The parameters of save_changes, in the order of keys: no two batches shall wait crosswise."""
     new: list[object] = []
     later: list[object] = []
     versions: list[object] = []
     statuses: list[object] = []
     movements: list[object] = []
-    done: list[object] = []
-    due: list[object] = []
+    done: list[Row] = []
+    due: list[Row] = []
     events: list[object] = []
     notes: list[object] = []
-    for change in changes:
+    for change in sorted(changes, key=_order_of):
         order, before = change.order, change.before
         if before is None:
             new.append(rows.order_row(order))
@@ -311,7 +315,7 @@ def _arrays(changes: list[Change]) -> tuple[list[object], ...]:
         done += [_ended(change, ref, kind) for ref, kind in _only_done(change)]
         events += [rows.event_row(event) for event in change.events]
         notes += [rows.notification_row(note) for note in change.notifications]
-    return new, later, versions, statuses, movements, done, due, events, notes
+    return new, later, versions, statuses, movements, sorted(done), sorted(due), events, notes
 
 
 def _only_done(change: Change) -> list[tuple[str, DueKind]]:

@@ -41,7 +41,11 @@ async def _make_table(link: Link) -> None:
     for tries_left in reversed(range(_TRIES)):
         try:
             return await link.execute(SQL["migrations_table"])
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        except (
+            asyncpg.UniqueViolationError,
+            asyncpg.DuplicateTableError,
+            asyncpg.DuplicateObjectError,
+        ):
             if not tries_left:
                 raise
     return None

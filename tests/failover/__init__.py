@@ -1,0 +1,1 @@
+"""Failover: real PostgreSQL servers lose their leader in every way we know, and nothing acknowledged."""
