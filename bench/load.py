@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+import urllib.request
 from collections.abc import Iterable, Iterator
+from itertools import count as numbers
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 
-from bench.shop import OPERATOR, SUBJECT, TERMINAL_SN, TOTAL, upay_sign
+from bench.shop import OPERATOR, SUBJECT, TOTAL, WECHAT_TILL, Till
 
-_ANSWER_S = 30
+_ANSWER_S = 60
 
 
 class WrongAnswer(Exception):
@@ -28,11 +30,12 @@ class Call(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What came of a number of calls. `sns` are the orders, by client_sn."""
+    """What came of a number of calls. `sns` are the orders, by client_sn; `waits_s` how long each took."""
 
     calls: int
     elapsed_s: float
     sns: dict[str, str]
+    waits_s: list[float]
 
 
 class _Data(msgspec.Struct):
@@ -54,9 +57,17 @@ class _Reply(msgspec.Struct):
 _READ = msgspec.json.Decoder(_Reply)
 
 
-async def pay(base_url: str, *, count: int, concurrency: int, prefix: str) -> Work:
+async def pay(
+    base_url: str,
+    *,
+    count: int,
+    concurrency: int,
+    prefix: str,
+    till: Till = WECHAT_TILL,
+    notify_url: str = "",
+) -> Work:
     """Pay `count` times under client_sns that start with `prefix`; raises `WrongAnswer`."""
-    calls = (_pay(base_url, f"{prefix}-{number}") for number in range(count))
+    calls = (_pay(base_url, f"{prefix}-{number}", till, notify_url) for number in range(count))
     return await _drive(base_url, calls, concurrency)
 
 
@@ -66,31 +77,78 @@ async def query(base_url: str, *, count: int, concurrency: int, orders: dict[str
     return await _drive(base_url, (calls[number % len(calls)] for number in range(count)), concurrency)
 
 
+async def pay_at_rate(base_url: str, *, per_s: float, seconds: float, prefix: str) -> Work:
+    """Pay at a steady pace, whether answers come or not; raises `WrongAnswer`."""
+    began_s = time.perf_counter()
+    free: list[_Line] = []
+    sns: dict[str, str] = {}
+    waits_s: list[float] = []
+
+    async def one(call: Call) -> None:
+        line = free.pop() if free else await _connect(base_url)
+        await _answered(line, call, sns, waits_s)
+        free.append(line)
+
+    try:
+        async with asyncio.TaskGroup() as tills:
+            for number in numbers():
+                now_s = time.perf_counter() - began_s
+                if now_s >= seconds:
+                    break
+                await asyncio.sleep(max(number / per_s - now_s, 0))
+                tills.create_task(one(_pay(base_url, f"{prefix}-{number}", WECHAT_TILL, "")))
+    except* (ConnectionError, TimeoutError, WrongAnswer) as errors:
+        raise WrongAnswer(repr(errors.exceptions[0])) from errors
+    finally:
+        for line in free:
+            line.close()
+    elapsed_s = time.perf_counter() - began_s
+    return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
+
+
+async def pause(seconds: float) -> None:
+    """Let time pass."""
+    await asyncio.sleep(seconds)
+
+
+def ask_wallet(url: str) -> str:
+    """Ask the stub wallet something about itself."""
+    with urllib.request.urlopen(url, timeout=_ANSWER_S) as reply:  # noqa: S310 - it is our own wallet
+        text: str = reply.read().decode()
+    return text
+
+
 async def _drive(base_url: str, calls: Iterable[Call], concurrency: int) -> Work:
     waiting = iter(calls)
     lines = [await _connect(base_url) for _ in range(concurrency)]
     sns: dict[str, str] = {}
+    waits_s: list[float] = []
     began_s = time.perf_counter()
     try:
         async with asyncio.TaskGroup() as tills:
-            tasks = [tills.create_task(_till(line, waiting, sns)) for line in lines]
+            for line in lines:
+                tills.create_task(_till(line, waiting, sns, waits_s))
     except* (ConnectionError, TimeoutError, WrongAnswer) as errors:
         raise WrongAnswer(repr(errors.exceptions[0])) from errors
     finally:
         for line in lines:
             line.close()
-    return Work(calls=sum(task.result() for task in tasks), elapsed_s=time.perf_counter() - began_s, sns=sns)
+    elapsed_s = time.perf_counter() - began_s
+    return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
 
 
-async def _till(line: "_Line", waiting: Iterator[Call], sns: dict[str, str]) -> int:
-    """Do one call after the other until none is left; return how many."""
-    done = 0
+async def _till(line: "_Line", waiting: Iterator[Call], sns: dict[str, str], waits_s: list[float]) -> None:
+    """Do one call after the other until none is left."""
     for call in waiting:
-        async with asyncio.timeout(_ANSWER_S):
-            status, body = await line.post(call.request)
-        sns[call.client_sn] = _checked(call, status, body)
-        done += 1
-    return done
+        await _answered(line, call, sns, waits_s)
+
+
+async def _answered(line: "_Line", call: Call, sns: dict[str, str], waits_s: list[float]) -> None:
+    began_s = time.perf_counter()
+    async with asyncio.timeout(_ANSWER_S):
+        status, body = await line.post(call.request)
+    waits_s.append(time.perf_counter() - began_s)
+    sns[call.client_sn] = _checked(call, status, body)
 
 
 def _checked(call: Call, status: int, body: bytes) -> str:
@@ -109,28 +167,30 @@ def _checked(call: Call, status: int, body: bytes) -> str:
 # -- requests
 
 
-def _pay(base_url: str, client_sn: str) -> Call:
+def _pay(base_url: str, client_sn: str, till: Till, notify_url: str) -> Call:
     body = {
-        "terminal_sn": TERMINAL_SN,
+        "terminal_sn": till.terminal_sn,
         "client_sn": client_sn,
         "total_amount": TOTAL,
-        "dynamic_id": "134567890123456789",
+        "dynamic_id": till.dynamic_id,
         "subject": SUBJECT,
         "operator": OPERATOR,
     }
-    return Call(_signed(base_url, "/upay/v2/pay", body), "PAY_SUCCESS", client_sn)
+    if notify_url:
+        body["notify_url"] = notify_url
+    return Call(_signed(base_url, "/upay/v2/pay", body, till), "PAY_SUCCESS", client_sn)
 
 
 def _query(base_url: str, client_sn: str, sn: str) -> Call:
-    body = {"terminal_sn": TERMINAL_SN, "sn": sn}
-    return Call(_signed(base_url, "/upay/v2/query", body), "SUCCESS", client_sn, sn)
+    body = {"terminal_sn": WECHAT_TILL.terminal_sn, "sn": sn}
+    return Call(_signed(base_url, "/upay/v2/query", body, WECHAT_TILL), "SUCCESS", client_sn, sn)
 
 
-def _signed(base_url: str, path: str, fields: dict[str, str]) -> bytes:
+def _signed(base_url: str, path: str, fields: dict[str, str], till: Till) -> bytes:
     body = msgspec.json.encode(fields)
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {urlsplit(base_url).netloc}\r\nContent-Type: application/json\r\n"
-        f"Authorization: {TERMINAL_SN} {upay_sign(body)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Authorization: {till.terminal_sn} {till.sign(body)}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -1,103 +1,76 @@
-"""From samples to medians and ratios, and to a page people can read."""
+"""From findings to a page people can read and a file programs can."""
 
 import os
 import platform
+import resource
 import sqlite3
-import statistics
-from collections.abc import Iterable, Iterator
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from bench.cpu import machine_ns
+from bench.findings import Finding, Sizes
+from bench.goals import GOALS, Goal
+from bench.pgbench import program
+
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
-SYSTEMS = ("paymux", "conventional", "floor")
-CALLS = ("pay", "query")
 
 
-class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is done, per round and system."""
-
-    rounds: int
-    pays: int
-    queries: int
-    concurrency: int
-
-    def warm_up(self) -> "Sizes":
-        """Return a tenth of it, for caches and connections."""
-        return msgspec.structs.replace(self, pays=max(self.pays // 10, 1), queries=max(self.queries // 10, 1))
-
-
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One system, one round, one kind of call."""
-
-    system: str
-    round: int
-    call: str
-    cpu_us_per_call: float
-    calls_per_s: float
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """A median over the rounds and its neighbourhood."""
-
-    median: float
-    min: float
-    max: float
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call costs one system."""
-
-    system: str
-    call: str
-    cpu_us: Spread
-    per_s: Spread
-
-
-class Goal(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio and where it should be."""
-
-    over: str
-    under: str
-    call: str
-    sense: Literal["at least", "at most"]
-    target: float
-
-
-class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """A goal, what was measured within each round, and whether it is met."""
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A goal and what was measured; `verdict` is a word."""
 
     goal: Goal
-    measured: Spread
-    met: bool
+    measured: Finding | None
+    verdict: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole result, as it is written to the file."""
+    """The whole result, as it is written to the file. `skipped`: part → reason."""
 
     machine: dict[str, str]
     sizes: Sizes
-    costs: list[Cost]
-    ratios: list[Ratio]
-    samples: list[Sample]
+    goals: list[Judged]
+    findings: dict[str, list[Finding]]
+    skipped: dict[str, str]
 
 
-GOALS = (
-    Goal(over="conventional", under="paymux", call="pay", sense="at least", target=10),
-    Goal(over="paymux", under="floor", call="pay", sense="at most", target=2.5),
-    Goal(over="paymux", under="floor", call="query", sense="at most", target=3),
-)
+class Noise:
+    """How busy the machine is with work that is not ours."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._before = machine_ns()
+
+    def told(self) -> dict[str, str]:
+        """Say it in cores, once everything of ours has ended."""
+        elapsed_s = time.monotonic() - self._began_s
+        busy_s, stolen_s = (
+            (now - was) / 1_000_000_000 for now, was in zip(machine_ns(), self._before, strict=True)
+        )
+        ours_s = sum(
+            used.ru_utime + used.ru_stime
+            for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        )
+        return {
+            "took": f"{elapsed_s:.0f} s",
+            "other work": f"{max(busy_s - ours_s, 0) / elapsed_s:.2f} cores",
+            "taken away": f"{stolen_s / elapsed_s:.2f} cores",
+        }
 
 
-def write(samples: list[Sample], sizes: Sizes, *, folder: Path) -> Report:
-    """Judge the samples and keep the result; `folder` is where the databases were."""
+def write(
+    findings: dict[str, list[Finding]], skipped: dict[str, str], sizes: Sizes, *, folder: Path, noise: Noise
+) -> Report:
+    """Judge the findings and keep the result; `folder` is where the databases were."""
     report = Report(
-        machine=_machine(folder),
+        machine=_machine(folder) | noise.told(),
         sizes=sizes,
-        costs=[_cost(samples, system, call) for call in CALLS for system in SYSTEMS],
-        ratios=[_ratio(samples, goal) for goal in GOALS],
-        samples=samples,
+        goals=[_judged(goal, findings) for goal in GOALS if goal.part in findings or goal.part in skipped],
+        findings=findings,
+        skipped=skipped,
     )
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
@@ -106,74 +79,68 @@ def write(samples: list[Sample], sizes: Sizes, *, folder: Path) -> Report:
 
 def show(report: Report) -> str:
     """Return the report as text."""
-    return "\n".join([*_heading(report), "", *_cost_table(report.costs), "", *_ratio_table(report.ratios)])
+    return "\n".join([*_heading(report), "", *_goal_table(report), *_finding_tables(report)])
 
 
-# -- judging
-
-
-def _cost(samples: list[Sample], system: str, call: str) -> Cost:
-    mine = [one for one in samples if (one.system, one.call) == (system, call)]
-    return Cost(
-        system=system,
-        call=call,
-        cpu_us=_spread(one.cpu_us_per_call for one in mine),
-        per_s=_spread(one.calls_per_s for one in mine),
-    )
-
-
-def _ratio(samples: list[Sample], goal: Goal) -> Ratio:
-    """Divide within each round, so that a slow minute of the machine falls out."""
-    cost = {(one.system, one.round): one.cpu_us_per_call for one in samples if one.call == goal.call}
-    rounds = sorted({number for _, number in cost})
-    measured = _spread(cost[goal.over, number] / cost[goal.under, number] for number in rounds)
-    met = measured.median >= goal.target if goal.sense == "at least" else measured.median <= goal.target
-    return Ratio(goal=goal, measured=measured, met=met)
-
-
-def _spread(values: Iterable[float]) -> Spread:
-    found = list(values)
-    return Spread(median=statistics.median(found), min=min(found), max=max(found))
-
-
-# -- showing
+def _judged(goal: Goal, findings: dict[str, list[Finding]]) -> Judged:
+    found = next((one for one in findings.get(goal.part, []) if one.name == goal.finding), None)
+    if found is None:
+        return Judged(goal=goal, measured=None, verdict="not measured")
+    return Judged(goal=goal, measured=found, verdict="met" if goal.is_met(found.median) else "MISSED")
 
 
 def _heading(report: Report) -> Iterator[str]:
-    machine, sizes = report.machine, report.sizes
-    yield ", ".join(f"{name} {value}" for name, value in machine.items())
+    sizes = report.sizes
+    yield ", ".join(f"{name} {value}" for name, value in report.machine.items())
     yield (
         f"{sizes.rounds} rounds of {sizes.pays} pays and {sizes.queries} queries per system, "
-        f"{sizes.concurrency} at once; medians (min to max)"
+        f"{sizes.concurrency} at once; medians (least to most)"
     )
 
 
-def _cost_table(costs: list[Cost]) -> Iterator[str]:
-    yield f"{'call':<7}{'system':<14}{'CPU µs per call':>30}{'calls per s':>12}"
-    for cost in costs:
-        us = cost.cpu_us
-        shown = f"{us.median:,.0f} ({us.min:,.0f} to {us.max:,.0f})"
-        yield f"{cost.call:<7}{cost.system:<14}{shown:>30}{cost.per_s.median:>12,.0f}"
+def _goal_table(report: Report) -> Iterator[str]:
+    yield f"{'goal':<52}{'measured':>26}{'bound':>18}{'aim':>8}"
+    for one in report.goals:
+        goal = one.goal
+        shown = _shown(one.measured) if one.measured else "–"
+        bound = f"{goal.sense} {goal.limit:.3g}"
+        yield f"{goal.says:<52}{shown:>26}{bound:>18}{goal.aim:>8.3g}  {one.verdict}"
 
 
-def _ratio_table(ratios: list[Ratio]) -> Iterator[str]:
-    yield f"{'ratio of CPU time':<32}{'measured':>24}{'target':>15}"
-    for ratio in ratios:
-        goal, found = ratio.goal, ratio.measured
-        name = f"{goal.over} ÷ {goal.under}, per {goal.call}"
-        shown = f"{found.median:.2f} ({found.min:.2f} to {found.max:.2f})"
-        verdict = "met" if ratio.met else "MISSED"
-        yield f"{name:<32}{shown:>24}{goal.sense + f' {goal.target:g}':>15}  {verdict}"
+def _finding_tables(report: Report) -> Iterator[str]:
+    for part, findings in report.findings.items():
+        yield ""
+        yield part
+        for one in findings:
+            yield f"  {one.name:<62}{_shown(one):>32} {one.unit}"
+    for part, reason in report.skipped.items():
+        yield ""
+        yield f"{part}: skipped, {reason}"
+
+
+def _shown(finding: Finding) -> str:
+    middle = _number(finding.median)
+    if len(finding.values) == 1:
+        return middle
+    return f"{middle} ({_number(min(finding.values))} to {_number(max(finding.values))})"
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.4f}"
 
 
 # -- the machine
 
 
 def _machine(folder: Path) -> dict[str, str]:
+    told = subprocess.run([program("postgres"), "--version"], capture_output=True, text=True, check=True)  # noqa: S603 - our own words
     return {
         "cores": str(len(os.sched_getaffinity(0))),
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
+        "PostgreSQL": told.stdout.split()[2],
         "Linux": platform.release(),
         "file system": _file_system(folder),
     }

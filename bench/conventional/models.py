@@ -1,6 +1,11 @@
-"""The tables, as ORM classes, and the database they live in: SQLite with a log, every commit on the disk."""
+"""The tables, as ORM classes, and the database they live in, every commit on the disk.
 
-from sqlalchemy import ForeignKey, Text, UniqueConstraint, event
+SQLite with a log, or PostgreSQL with a connection for each till of the load.
+"""
+
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, ForeignKey, Integer, Text, UniqueConstraint, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -8,7 +13,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """What all tables share: numbers are wide enough for milliseconds."""
+
+    type_annotation_map: ClassVar = {int: BigInteger().with_variant(Integer, "sqlite")}
 
 
 class Terminal(Base):
@@ -86,10 +93,16 @@ class Transcript(Base):
     order: Mapped[Order] = relationship()
 
 
-def open_engine(path: str) -> AsyncEngine:
-    """Return the engine over one SQLite file. Connections queue for the write lock for up to 30 s."""
+def open_engine(where: str) -> AsyncEngine:
+    """Return the engine over a server's address or one SQLite file.
+
+    A server gets a pool of connections; those of SQLite queue for the write lock for up to 30 s.
+    """
+    if where.startswith("postgresql://"):
+        url = where.replace("postgresql://", "postgresql+asyncpg://", 1)
+        return create_async_engine(url, pool_size=32, max_overflow=0)
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": 30}, pool_size=5, max_overflow=0
+        f"sqlite+aiosqlite:///{where}", connect_args={"timeout": 30}, pool_size=5, max_overflow=0
     )
     event.listen(engine.sync_engine, "connect", _configure)
     return engine

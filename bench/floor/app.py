@@ -4,13 +4,9 @@ Nothing is validated, decided, recovered or remembered about anything else: no g
 stack. A query is one SELECT. Run by uvicorn; BENCH_DATABASE and BENCH_WALLET say where things are.
 """
 
-import asyncio
 import hashlib
 import hmac
 import os
-import queue
-import sqlite3
-import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from itertools import count
@@ -19,19 +15,13 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from bench.floor.memory import open_memory
 from bench.shop import API_KEY, APP_ID, MCH_ID, upay_sign
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_TABLE = (
-    "CREATE TABLE pays (sn TEXT PRIMARY KEY, client_sn TEXT NOT NULL, total INTEGER NOT NULL, "
-    "status TEXT NOT NULL, ctime_ms INTEGER NOT NULL, finish_ms INTEGER NOT NULL)"
-)
-_INSERT = "INSERT INTO pays VALUES (?, ?, ?, 'CREATED', ?, 0)"
-_UPDATE = "UPDATE pays SET status = 'PAID', finish_ms = ? WHERE sn = ?"
-_SELECT = "SELECT client_sn, total, status, ctime_ms, finish_ms FROM pays WHERE sn = ?"
 _SIGNED = (
     f"appid={APP_ID}&auth_code={{auth_code}}&body={{body}}&mch_id={MCH_ID}&nonce_str={{nonce}}"
     f"&out_trade_no={{sn}}&spbill_create_ip=127.0.0.1&total_fee={{total}}&key={API_KEY}"
@@ -59,50 +49,6 @@ _READ_QUERY = msgspec.json.Decoder(_Query)
 _WRITE = msgspec.json.Encoder()
 
 
-class Batches:
-    """Group commit: what waits while one transaction runs is the next one; one thread writes."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[str, tuple[object, ...], asyncio.Future[None]]] = []
-        self._busy = False
-        self._jobs: queue.SimpleQueue[list[tuple[str, tuple[object, ...], asyncio.Future[None]]]]
-        self._jobs = queue.SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def write(self, sql: str, row: tuple[object, ...]) -> asyncio.Future[None]:
-        """Do it in the next transaction; done once that is durable."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append((sql, row, future))
-        if not self._busy:
-            self._busy = True
-            self._loop.call_soon(self._hand_over)
-        return future
-
-    def _hand_over(self) -> None:
-        batch, self._waiting = self._waiting, []
-        self._jobs.put(batch)
-
-    def _serve(self) -> None:
-        execute = self._connection.cursor().execute
-        while True:
-            batch = self._jobs.get()
-            execute("BEGIN IMMEDIATE")
-            for sql, row, _ in batch:
-                execute(sql, row)
-            execute("COMMIT")
-            self._loop.call_soon_threadsafe(self._done, batch)
-
-    def _done(self, batch: list[tuple[str, tuple[object, ...], asyncio.Future[None]]]) -> None:
-        for _, _, future in batch:
-            future.set_result(None)
-        if self._waiting:
-            self._loop.call_soon(self._hand_over)
-        else:
-            self._busy = False
-
-
 class Floor:
     """The ASGI application."""
 
@@ -115,7 +61,7 @@ class Floor:
         if scope["path"] == "/upay/v2/pay":
             answer = await self._pay(body, dict(scope["headers"])[b"authorization"])
         else:
-            answer = self._query(body)
+            answer = await self._query(body)
         head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": answer})
@@ -125,24 +71,21 @@ class Floor:
             raise PermissionError("the signature does not verify")
         wish = _READ_PAY.decode(body)
         sn = str(next(self._sns))
-        await self._batches.write(_INSERT, (sn, wish.client_sn, int(wish.total_amount), _now_ms()))
+        await self._memory.create(sn, wish.client_sn, int(wish.total_amount), _now_ms())
         async with self._session.post(self._wallet, data=_request(wish, sn)) as reply:
             if b"<result_code><![CDATA[SUCCESS]]>" not in await reply.read():
                 raise ValueError("the wallet refused")
-        await self._batches.write(_UPDATE, (_now_ms(), sn))
+        await self._memory.settle(sn, _now_ms())
         return _answer("PAY_SUCCESS", sn, wish.client_sn, "PAID")
 
-    def _query(self, body: bytes) -> bytes:
+    async def _query(self, body: bytes) -> bytes:
         sn = _READ_QUERY.decode(body).sn
-        client_sn, _, status, _, _ = self._read(_SELECT, (sn,)).fetchone()
+        client_sn, _, status, _, _ = await self._memory.read(sn)
         return _answer("SUCCESS", sn, client_sn, status)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        writer = _opened(os.environ["BENCH_DATABASE"])
-        writer.execute(_TABLE)
-        self._batches = Batches(writer)
-        self._read = _opened(os.environ["BENCH_DATABASE"]).cursor().execute
+        self._memory = await open_memory(os.environ["BENCH_DATABASE"])
         self._wallet = os.environ["BENCH_WALLET"] + "/pay/micropay"
         self._sns = count(7_000_000_000_000_000)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._session:
@@ -174,10 +117,3 @@ def _answer(result_code: str, sn: str, client_sn: str, status: str) -> bytes:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _opened(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection

@@ -1,0 +1,67 @@
+"""How long a pay takes beyond the wallet's own time, at half of what the gateway can do: beside the floor's.
+
+Calls come at a steady pace, whether answers come or not, and the wallet thinks for a while. The floor is
+tried at the same pace, which is little to it, and at half of what it can do itself.
+"""
+
+from collections import defaultdict
+
+from bench import load
+from bench.findings import Bench, Finding, Meter, drive, over, quantile
+from bench.processes import Program
+from bench.systems import paymux, plain
+
+_SLICE_S = 3
+_QUANTILES = {"p50": 0.50, "p99": 0.99}
+
+
+def measure(bench: Bench) -> list[Finding]:
+    """Find out what half is, then take turns."""
+    folder, bank = bench.folder, bench.bank
+    waits_ms: dict[str, list[float]] = defaultdict(list)
+    with (
+        paymux(folder, bank, "postgres", name="latency", path="/slow") as ours,
+        plain("floor", folder, bank, "postgres", path="/slow") as floor,
+    ):
+        half, of_floor = (_full_per_s(bench, program) / 2 for program in (ours, floor))
+        turns = (("paymux", ours, half), ("floor", floor, half), ("floor at its own half", floor, of_floor))
+        for number in range(1, bench.sizes.rounds + 1):
+            bench.say(f"latency: round {number} of {bench.sizes.rounds}, {half:.0f} pays per s")
+            for name, program, per_s in turns:
+                prefix = f"{name.replace(' ', '')}-{number}"
+                for quantile_name, value in _slice(bench, program, per_s, prefix).items():
+                    waits_ms[f"{quantile_name} {name}"].append(value)
+    return [
+        Finding(name="half load", unit="per s", values=[half]),
+        Finding(name="half load of the floor", unit="per s", values=[of_floor]),
+        *(
+            Finding(name=f"{name} beyond the wallet", unit="ms", values=values)
+            for name, values in waits_ms.items()
+        ),
+        *(
+            Finding(
+                name=f"{one} paymux ÷ {other}",
+                unit="ratio",
+                values=over(waits_ms[f"{one} paymux"], waits_ms[f"{one} {other}"]),
+            )
+            for one in _QUANTILES
+            for other in ("floor", "floor at its own half")
+        ),
+    ]
+
+
+def _full_per_s(bench: Bench, program: Program) -> float:
+    """Pays per second with many tills; the first slice warms up."""
+    sizes = bench.sizes
+    for name, count in (("warm", sizes.pays // 4), ("full", sizes.pays)):
+        work = load.pay(program.url, count=max(count, 1), concurrency=3 * sizes.concurrency, prefix=name)
+        _, done = Meter(program).run(work)
+    return done.calls / done.elapsed_s
+
+
+def _slice(bench: Bench, program: Program, per_s: float, prefix: str) -> dict[str, float]:
+    """Milliseconds beyond the wallet's own time."""
+    load.ask_wallet(f"{bench.bank.url}/own-ms")
+    done = drive(program, load.pay_at_rate(program.url, per_s=per_s, seconds=_SLICE_S, prefix=prefix))
+    own_ms = float(load.ask_wallet(f"{bench.bank.url}/own-ms"))
+    return {name: quantile(done.waits_s, part) * 1000 - own_ms for name, part in _QUANTILES.items()}

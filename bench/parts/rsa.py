@@ -1,0 +1,64 @@
+"""What a wallet with RSA-2048 costs beyond one with MD5, against bare signing and verifying in OpenSSL."""
+
+import time
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from bench import load
+from bench.findings import Bench, Finding, Meter, over
+from bench.shop import ALIPAY_TILL, WECHAT_TILL, Till
+from bench.systems import paymux
+
+_BARE = 400
+_TEXT = b"biz_content=" + b"x" * 400
+"""About as long as what an Alipay request signs; the length hardly matters."""
+
+
+def measure(bench: Bench) -> list[Finding]:
+    """Pay in turns with both wallets through one gateway on PostgreSQL."""
+    key = serialization.load_pem_private_key((bench.bank.keys / "app.pem").read_bytes(), password=None)
+    assert isinstance(key, RSAPrivateKey)
+    md5_us: list[float] = []
+    rsa_us: list[float] = []
+    bare_us: list[float] = []
+    own_us: list[list[float]] = []
+    with paymux(bench.folder, bench.bank, "postgres", name="rsa") as program:
+        meter = Meter(program)
+        for number in range(bench.sizes.rounds + 1):
+            bench.say(f"rsa: round {number} of {bench.sizes.rounds}")
+            half = bench.sizes.part(2 if number else 10)
+            of_both = []
+            of_own = []
+            for name, till in (("md5", WECHAT_TILL), ("rsa", ALIPAY_TILL)):
+                work = _pay(program.url, till, half.pays, half.concurrency, f"{name}-{number}")
+                of_both.append(meter.run(work)[0])
+                of_own.append(meter.own_us)
+            if number:
+                md5_us.append(of_both[0])
+                rsa_us.append(of_both[1])
+                own_us.append(of_own)
+                bare_us.append(_bare_us(key))
+    added_us = [one - other for one, other in zip(rsa_us, md5_us, strict=True)]
+    return [
+        Finding(name="pay with MD5", unit="CPU µs", values=md5_us),
+        Finding(name="pay with RSA-2048", unit="CPU µs", values=rsa_us),
+        Finding(name="pay with MD5, gateway alone", unit="CPU µs", values=[own[0] for own in own_us]),
+        Finding(name="pay with RSA-2048, gateway alone", unit="CPU µs", values=[own[1] for own in own_us]),
+        Finding(name="bare sign and verify", unit="CPU µs", values=bare_us),
+        Finding(name="added by RSA ÷ bare sign and verify", unit="ratio", values=over(added_us, bare_us)),
+    ]
+
+
+async def _pay(url: str, till: Till, count: int, concurrency: int, prefix: str) -> load.Work:
+    return await load.pay(url, count=count, concurrency=concurrency, prefix=prefix, till=till)
+
+
+def _bare_us(key: RSAPrivateKey) -> float:
+    """CPU µs of one signature and one verification, by the same library with the keys at hand."""
+    public, pad, digest = key.public_key(), padding.PKCS1v15(), hashes.SHA256()
+    began_ns = time.process_time_ns()
+    for _ in range(_BARE):
+        public.verify(key.sign(_TEXT, pad, digest), _TEXT, pad, digest)
+    return (time.process_time_ns() - began_ns) / 1000 / _BARE
