@@ -86,7 +86,7 @@ PLANTED = {
     ),
     "numbers-again": Plant(
         file="kit/ids.py",
-        old="        self._second = clock.now_ms() // 1000 - _EPOCH_S + 1\n",
+        old="        self._second = max(clock.now_ms(), after_ms) // 1000 - _EPOCH_S + 1\n",
         new="        self._second = clock.now_ms() // 60_000 * 60 - _EPOCH_S\n",
         kinds="load",
         caught_as=frozenset({Breach.UPSET, Breach.LOST, Breach.DOUBLED}),

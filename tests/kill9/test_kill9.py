@@ -13,7 +13,7 @@ import paymux
 from tests.kill9.canaries import leaks
 from tests.kill9.deaths import KINDS
 from tests.kill9.memory import Breach, Sale, Told
-from tests.kill9.plan import FIRST, ON_A_SMALL_DISK, WEIGHTS, Plan, eras
+from tests.kill9.plan import FIRST, ON_A_SERVER, ON_A_SMALL_DISK, WEIGHTS, Plan, eras
 from tests.kill9.planted import PLANTED, ROOT, plant
 from tests.kill9.run import Options, Run
 
@@ -69,6 +69,8 @@ def test_the_plan_repeats() -> None:
     drawn = [one.next(small_disk=small) for small in (False, True) for _ in range(300)]
     assert drawn == [other.next(small_disk=small) for small in (False, True) for _ in range(300)]
     assert {death.kind for death in drawn} == WEIGHTS.keys() | ON_A_SMALL_DISK.keys()
+    on_a_server = Plan(SEED, tuple(ON_A_SERVER))
+    drawn += [on_a_server.next(small_disk=False) for _ in range(300)]
     assert {death.kind for death in drawn} | {*FIRST} == KINDS.keys()
     assert Plan("another").next(small_disk=False) != drawn[0]
 

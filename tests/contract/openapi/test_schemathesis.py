@@ -244,10 +244,13 @@ def test_whatever_is_asked(target: Target, label: str, mode: GenerationMode) -> 
                 assert UNSAYABLE.search(fault), fault
 
     before = len(target.standing.tell(target.sold()))
-    asking()
+    sells = label in {"POST /upay/v2/pay", "POST /upay/v2/precreate"} and mode is GenerationMode.POSITIVE
+    for _ in range(5 if sells else 1):  # once in some hundred times the dice make up nothing that can be sold
+        asking()
+        if len(target.standing.tell(target.sold())) > before:
+            break
     assert target.incidents() == []
-    if label in {"POST /upay/v2/pay", "POST /upay/v2/precreate"} and mode is GenerationMode.POSITIVE:
-        assert len(target.standing.tell(target.sold())) > before, "nothing that was made up was ever sold"
+    assert not sells or len(target.standing.tell(target.sold())) > before, "nothing made up was ever sold"
 
 
 def conforming(target: Target, case: Case, asked: Asked) -> HttpReply:
