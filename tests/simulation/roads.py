@@ -177,6 +177,8 @@ class Roads:
 
     def _arrive_late(self, call: Call, wish: Wish) -> None:
         self.under_way[wish.sn] -= 1
+        if wish.operation in {"pay", "precreate"}:
+            self._sent.kept.started_late.add(wish.sn)
         self._handle(call, wish, "arrives late")
 
     def _arrive(

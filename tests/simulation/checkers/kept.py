@@ -122,6 +122,8 @@ class Kept:
         self.notes: dict[str, list[str]] = {}
         self.decided: set[str] = set()
         """The sn an operator has looked up in the wallet's own books."""
+        self.started_late: set[str] = set()
+        """The sn whose start reached the wallet when nobody waited for it: after its undo, perhaps."""
         self._proofs: set[str] = set()
         self._undone_there: set[str] = set()
         self._court = court
@@ -295,6 +297,7 @@ class Kept:
         held = trade.paid_fen - trade.refunded_fen if trade and trade.paid_fen else 0
         undone = not held or order.sn in self._undone_there or not order.was_undoing
         self._court.holds(undone, "M4", (order.sn,), "called undone; no undo ever took effect: {}", trade)
+        payable = payable and order.sn not in self.started_late
         self._court.holds(not payable, "M4", (order.sn,), "undone, and the buyer can still pay: {}", trade)
 
     def _laws(self, order: KeptOrder) -> None:
