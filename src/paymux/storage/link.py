@@ -149,14 +149,13 @@ class Link:
         try:
             result = await run(connection, *args)
         except Exception as error:
-            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            lost = is_lost(error)
+            if lost or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 self.drop()
                 self._term.may_be_over(self._opened_in)
-            if not is_lost(error):
-                raise
-            self.drop()
-            self._term.may_be_over(self._opened_in)
-            raise Lost(str(error)) from error
+            if lost:
+                raise Lost(str(error)) from error
+            raise
         finally:
             patience.cancel()
         if self._warned:

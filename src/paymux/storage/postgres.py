@@ -7,13 +7,12 @@ clean commit of our own. Time comes in as a parameter, and nothing waits for a l
 
 import asyncio
 import os
-from collections import defaultdict
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import asyncpg
 from msgspec.structs import replace
 
-from paymux.domain.people import Account
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
 from paymux.storage import rows
@@ -24,7 +23,7 @@ from paymux.storage.migrate import Migration, migrations
 from paymux.storage.postgres_schema import bring_up_to_date
 from paymux.storage.queries import POSTGRES_SQL as SQL
 from paymux.storage.rows import Row
-from paymux.storage.sql_store import SqlStore
+from paymux.storage.sql_store import AccountsOf, SqlStore
 
 _READERS = 4
 """A question takes a fraction of a millisecond, so few connections answer many."""
@@ -32,6 +31,8 @@ _READERS = 4
 _RECOVERY_MS = 30_000
 _RECOVERY_LOOK_MS = 250
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _Delivery = tuple[Notification, int | None]
 _Write = tuple[str, Row]
 
@@ -120,25 +121,18 @@ class PostgresStore(SqlStore):
         claimed = {tuple(row) for row in found}
         return [replace(due, attempts=due.attempts + 1) for due in ready if rows.due_key_row(due) in claimed]
 
-    async def _put_people(self, writes: list[tuple[str, Row]], accounts: tuple[Account, ...]) -> None:
+    async def _put_people(self, writes: list[tuple[str, Row]], accounts: AccountsOf) -> None:
         async def put(link: Link) -> None:
             for query, row in writes:
                 await link.fetch(SQL[query], *row)
-            of_merchant: dict[str, list[Account]] = defaultdict(list)
-            for account in accounts:
-                of_merchant[account.merchant_sn].append(account)
-            for merchant_sn, given in of_merchant.items():
+            for merchant_sn, given in accounts.items():
                 found = await link.fetch(SQL["account_places"], merchant_sn)
                 places = {row[0]: row[1] for row in found}
                 for account, position in zip(given, rows.positions(given, places), strict=True):
                     row = rows.account_row(account, position=position, sealer=self._sealer)
                     await link.fetch(SQL["put_account"], *row)
 
-        async with self._turn:
-            try:
-                await self._rare.transact(put)
-            except Exception as error:
-                raise explained(error) from error
+        await self._rarely(put)
 
     async def _activate(self, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
         async def spend(link: Link) -> bool:
@@ -151,9 +145,13 @@ class PostgresStore(SqlStore):
             await link.fetch(SQL["unspend_activation_code"], code)
             return False
 
+        return await self._rarely(spend)
+
+    async def _rarely(self, work: Callable[[Link], Awaitable[Result]]) -> Result:
+        """Do some rare work in one transaction."""
         async with self._turn:
             try:
-                return await self._rare.transact(spend)
+                return await self._rare.transact(work)
             except Exception as error:
                 raise explained(error) from error
 
@@ -167,17 +165,11 @@ class PostgresStore(SqlStore):
     async def _save_one(self, change: Change, *, unsure: bool) -> bool:
         """Statement by statement, as SQLite does it."""
 
-        async def save(link: Link) -> bool:
-            return await _save(link, change)
+        async def write(change: Change) -> bool:
+            return await self._orders.transact(lambda link: _save(link, change))
 
-        try:
-            if await self._orders.transact(save):
-                return True
-        except asyncpg.CharacterNotInRepertoireError:
-            clean = rows.without_nul(change, Change)
-            if clean == change:
-                raise
-            return await self._save_one(clean, unsure=unsure)
+        if await _without_nul_if_need_be(write, change, Change):
+            return True
         return unsure and await self._was_saved(change)
 
     async def _was_saved(self, change: Change) -> bool:
@@ -212,16 +204,14 @@ class PostgresStore(SqlStore):
         return [None] * len(batch)
 
     async def _add_one(self, events: tuple[Event, ...], *, unsure: bool) -> None:
+        async def write(events: tuple[Event, ...]) -> None:
+            await self._add_many([events])
+
         try:
-            await self._events.fetch(SQL["add_events"], [rows.event_row(event) for event in events])
+            await _without_nul_if_need_be(write, events, tuple[Event, ...])
         except asyncpg.UniqueViolationError:
             if not unsure:
                 raise
-        except asyncpg.CharacterNotInRepertoireError:
-            clean = rows.without_nul(events, tuple[Event, ...])
-            if clean == events:
-                raise
-            await self._add_one(clean, unsure=unsure)
 
     # -- deliveries of notifications
 
@@ -238,14 +228,13 @@ class PostgresStore(SqlStore):
 
     async def _deliver_one(self, delivery: _Delivery, *, unsure: bool) -> None:
         """What stands there already is written again; that does no harm."""
-        try:
-            await self._deliver_many([delivery])
-        except asyncpg.CharacterNotInRepertoireError:
-            note, next_ms = delivery
-            clean = rows.without_nul(note, Notification)
-            if clean == note:
-                raise
-            await self._deliver_one((clean, next_ms), unsure=unsure)
+        del unsure
+        note, next_ms = delivery
+
+        async def write(note: Notification) -> None:
+            await self._deliver_many([(note, next_ms)])
+
+        await _without_nul_if_need_be(write, note, Notification)
 
     # -- everything else that is one guarded statement
 
@@ -337,6 +326,21 @@ def _due_of(note: Notification, run_at_ms: int) -> Row:
 
 
 # -- statement by statement
+
+
+async def _without_nul_if_need_be(
+    write: Callable[[Item], Awaitable[Result]],
+    item: Item,
+    kind: Any,  # noqa: ANN401 - as rows.without_nul has it
+) -> Result:
+    """Write an item; when PostgreSQL refuses a U+0000 in it, with another sign in its place."""
+    try:
+        return await write(item)
+    except asyncpg.CharacterNotInRepertoireError:
+        clean = rows.without_nul(item, kind)
+        if clean == item:
+            raise
+        return await write(clean)
 
 
 async def _save(link: Link, change: Change) -> bool:

@@ -20,6 +20,8 @@ from paymux.storage.kept import Kept
 from paymux.storage.rows import Row
 
 Result = TypeVar("Result")
+AccountsOf = dict[str, list[Account]]
+"""merchant_sn → its accounts, in the order they were given."""
 
 
 class SqlStore(ABC):
@@ -56,7 +58,7 @@ class SqlStore(ABC):
         """Take a lease on each row that is still as it was read, in one commit."""
 
     @abstractmethod
-    async def _put_people(self, writes: list[tuple[str, Row]], accounts: tuple[Account, ...]) -> None:
+    async def _put_people(self, writes: list[tuple[str, Row]], accounts: AccountsOf) -> None:
         """Write reference data, in one commit."""
 
     @abstractmethod
@@ -175,7 +177,10 @@ class SqlStore(ABC):
             *(("put_activation_code", rows.code_row(one)) for one in codes),
             *(("put_terminal", rows.terminal_row(one, sealer)) for one in terminals),
         ]
-        await self._put_people(writes, accounts)
+        of_merchant: AccountsOf = {}
+        for account in accounts:
+            of_merchant.setdefault(account.merchant_sn, []).append(account)
+        await self._put_people(writes, of_merchant)
         for vendor in vendors:
             self._vendors.forget(vendor.vendor_sn)
         for merchant in merchants:

@@ -6,7 +6,6 @@ thread, and see committed data only. Both are bounded: every query finds its row
 
 import os
 import sqlite3
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +14,6 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
-from paymux.domain.people import Account
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
 from paymux.storage import rows
@@ -24,7 +22,7 @@ from paymux.storage.group_commit import GroupCommit, explained
 from paymux.storage.migrate import Migration, migrations, pending
 from paymux.storage.queries import SQL
 from paymux.storage.rows import Row
-from paymux.storage.sql_store import SqlStore
+from paymux.storage.sql_store import AccountsOf, SqlStore
 
 MEMORY = ":memory:"
 """A database that ends with its store; for simulations."""
@@ -109,7 +107,7 @@ class SqliteStore(SqlStore):
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         return await self._commits.submit(_claim, ready, now_ms, lease_until_ms)
 
-    async def _put_people(self, writes: list[tuple[str, Row]], accounts: tuple[Account, ...]) -> None:
+    async def _put_people(self, writes: list[tuple[str, Row]], accounts: AccountsOf) -> None:
         await self._commits.submit(_put_people, writes, accounts, self._sealer)
 
     async def _activate(self, code: str, terminal: Row, now_ms: int, device: Row | None) -> bool:
@@ -265,14 +263,11 @@ def _save_delivery(cursor: sqlite3.Cursor, note: Notification, next_ms: int | No
 
 
 def _put_people(
-    cursor: sqlite3.Cursor, writes: list[tuple[str, Row]], accounts: tuple[Account, ...], sealer: Sealer
+    cursor: sqlite3.Cursor, writes: list[tuple[str, Row]], accounts: AccountsOf, sealer: Sealer
 ) -> None:
     for query, row in writes:
         cursor.execute(SQL[query], row)
-    of_merchant: dict[str, list[Account]] = defaultdict(list)
-    for account in accounts:
-        of_merchant[account.merchant_sn].append(account)
-    for merchant_sn, given in of_merchant.items():
+    for merchant_sn, given in accounts.items():
         places: dict[str, int] = dict(_rows_of(cursor, "account_places", (merchant_sn,)))
         for account, position in zip(given, rows.positions(given, places), strict=True):
             row = rows.account_row(account, position=position, sealer=sealer)
