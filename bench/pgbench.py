@@ -19,6 +19,7 @@ from typing import NamedTuple
 from bench.database import Database, database
 from bench.processes import ProgramFailed, environment
 from bench.sale import Sale, Statement
+from paymux.storage.batch import statement
 from paymux.storage.queries import POSTGRES_SQL
 from paymux.storage.rows import Row, order_row
 from tests.harness.postgres import installations
@@ -139,29 +140,29 @@ def _plain(sale: Sale, texts: dict[str, str]) -> str:
 def _batch(sale: Sale, texts: dict[str, str]) -> str:
     """32 sales, two statements which commit by themselves."""
     intent = {
-        1: _rows_of("orders", [order_row(sale.first)], sale, texts),
-        5: _rows_of("transactions", [sale.movements[0]], sale, texts),
-        7: _rows_of("due", [(*sale.due, 0)], sale, texts),
+        "new_orders": [_rows_of("orders", [order_row(sale.first)], sale, texts)],
+        "first_movements": [_rows_of("transactions", [sale.movements[0]], sale, texts)],
+        "first_due": [_rows_of("due", [sale.due], sale, texts)],
     }
     outcome = {
-        2: _rows_of("orders", [order_row(sale.order)], sale, texts),
-        3: f"array_fill(1::bigint, ARRAY[{BATCH}])",
-        4: f"array_fill('CREATED'::text, ARRAY[{BATCH}])",
-        5: _rows_of("transactions", [sale.movements[1]], sale, texts),
-        6: _rows_of("due", [(*sale.due, 0)], sale, texts),
-        8: _rows_of("events", sale.events, sale, texts),
+        "next_orders": [
+            _rows_of("orders", [order_row(sale.order)], sale, texts),
+            f"array_fill(1::bigint, ARRAY[{BATCH}])",
+            f"array_fill('CREATED'::text, ARRAY[{BATCH}])",
+        ],
+        "movements": [_rows_of("transactions", [sale.movements[1]], sale, texts)],
+        "done": [_rows_of("due", [sale.due], sale, texts)],
+        "history": [_rows_of("events", sale.events, sale, texts)],
     }
     lines = [rf"\set n :n + {BATCH}", r"\set sn :base + :n"]
     return "\n".join([*lines, _saved(intent), _saved(outcome)]) + "\n"
 
 
-def _saved(arrays: dict[int, str]) -> str:
-    """save_changes with these arrays, and empty ones for the rest."""
-
-    def array(match: re.Match[str]) -> str:
-        return arrays.get(int(match[1]), f"'{{}}'::{match[2]}[]")
-
-    return re.sub(r"\$(\d)::(\w+)\[\]", array, POSTGRES_SQL["save_changes"]) + ";"
+def _saved(parts: dict[str, list[str]]) -> str:
+    """A batch's statement with these arrays for its parts."""
+    arrays = [array for given in parts.values() for array in given]
+    sql = statement(tuple(parts))
+    return re.sub(r"\$(\d+)::\w+\[\]", lambda match: arrays[int(match[1]) - 1], sql) + ";"
 
 
 def _rows_of(table: str, of_one: list[Row], sale: Sale, texts: dict[str, str]) -> str:
@@ -175,8 +176,8 @@ def _rows_of(table: str, of_one: list[Row], sale: Sale, texts: dict[str, str]) -
     return f"ARRAY({' UNION ALL '.join(made)})"
 
 
-def _filled(statement: Statement, sale: Sale, texts: dict[str, str]) -> str:
-    query, row = statement
+def _filled(one: Statement, sale: Sale, texts: dict[str, str]) -> str:
+    query, row = one
     sql = POSTGRES_SQL[query]
     return re.sub(r"\$(\d+)", lambda match: _value(row[int(match[1]) - 1], sale, texts, sn=":sn"), sql) + ";"
 

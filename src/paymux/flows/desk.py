@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,9 +18,23 @@ from paymux.domain.people import Account
 from paymux.kit.clock import Clock
 from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import Ids
-from paymux.storage.contract import DueKind, Store
+from paymux.storage.contract import Due, DueKind, Store
 
 NotificationBody = Callable[[Order, Transaction | None], str]
+
+
+class Hands(Protocol):
+    """Workers of this process, for some kinds of due work."""
+
+    @property
+    def free(self) -> bool:
+        """Whether one more piece of work would be begun at once."""
+
+    def take(self, due: Due) -> None:
+        """Begin on a piece of work that its commit has claimed for us."""
+
+    def look(self) -> None:
+        """There may be due work: look."""
 
 
 class Bell:
@@ -27,7 +42,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiting: dict[OrderKey, asyncio.Event] = {}
-        self._lanes: dict[DueKind, asyncio.Event] = {}
+        self._hands: dict[DueKind, Hands] = {}
         self.closing = False
 
     def close(self) -> None:
@@ -36,17 +51,20 @@ class Bell:
         for event in self._waiting.values():
             event.set()
 
-    def lane(self, kinds: Iterable[DueKind]) -> asyncio.Event:
-        """A new event for the worker lane of these kinds; set when there may be due work."""
-        event = asyncio.Event()
-        self._lanes |= dict.fromkeys(kinds, event)
-        return event
+    def hire(self, hands: Hands, kinds: Iterable[DueKind]) -> None:
+        """From now on these workers hear of work of these kinds."""
+        self._hands |= dict.fromkeys(kinds, hands)
+
+    def free_hands(self, kind: DueKind) -> Hands | None:
+        """Workers who would begin at once on what this process is about to commit, if there are any."""
+        hands = self._hands.get(kind)
+        return hands if hands is not None and hands.free else None
 
     def ring_work(self, kind: DueKind) -> None:
         """Work of this kind is due now."""
-        event = self._lanes.get(kind)
-        if event is not None:
-            event.set()
+        hands = self._hands.get(kind)
+        if hands is not None:
+            hands.look()
 
     def ring(self, key: OrderKey) -> None:
         """Something was recorded about the order."""

@@ -6,11 +6,13 @@ Callers go on from the order that is returned, never from the one they came with
 
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from paymux.domain.errors import OrderNotFound
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction
 from paymux.domain.verdict import UNSETTLED, Verdict, is_unfinished
-from paymux.flows.desk import Desk
+from paymux.flows.desk import Desk, Hands
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
 Judge = Callable[[Order, Transaction | None, int], Verdict | None]
@@ -47,8 +49,11 @@ async def record(
                 await desk.store.add_events((heard,))
             return order
         change = _change(desk, order, verdict, who=who, heard=heard, now_ms=now_ms, look_ms=look_ms)
+        messenger = desk.bell.free_hands(DueKind.NOTIFY) if change.notifications else None
+        if messenger is not None:
+            change = _with_messages_claimed(desk, change, now_ms)
         if await desk.store.save(change):
-            _tell(desk, verdict)
+            _tell(desk, verdict, change, messenger)
             return verdict.order
         order = await fresh(desk, order.key)
 
@@ -162,10 +167,24 @@ def _notifications(desk: Desk, verdict: Verdict, now_ms: int) -> tuple[Notificat
     return (note,)
 
 
-def _tell(desk: Desk, verdict: Verdict) -> None:
+def _with_messages_claimed(desk: Desk, change: Change, now_ms: int) -> Change:
+    """The same, its messages claimed for this process: it tells the merchant without a claim of its own."""
+    messages = [replace(due, attempts=1) for due in change.due if due.kind is DueKind.NOTIFY]
+    return replace(
+        change,
+        due=tuple(due for due in change.due if due.kind is not DueKind.NOTIFY),
+        claimed=tuple(messages),
+        lease_until_ms=now_ms + desk.limits.lease_s * 1000,
+    )
+
+
+def _tell(desk: Desk, verdict: Verdict, change: Change, messenger: Hands | None) -> None:
     order = verdict.order
     desk.bell.ring(order.key)
-    if verdict.notify and order.notify_url:
+    if messenger is not None:
+        for due in change.claimed:
+            messenger.take(due)
+    elif change.notifications:
         desk.bell.ring_work(DueKind.NOTIFY)
     if verdict.alarm:
         desk.log.error(verdict.what, alarm=True, sn=order.sn, merchant=order.merchant_id, text=verdict.text)

@@ -89,13 +89,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One commit about one order. `before` None: the order is new (guard: its client_sn is unused).
 
     `transactions` are written over what is there; `due` rows are put (run_at replaced) and `done` names
-    (ref, kind) to delete; events and notifications are added.
+    (ref, kind) to delete; events and notifications are added. `claimed` rows are put as if they had been
+    claimed at once (`attempts` says so): nobody else gets them before `lease_until_ms`.
     """
 
     order: Order
     before: Order | None = None
     transactions: tuple[Transaction, ...] = ()
     due: tuple[Due, ...] = ()
+    claimed: tuple[Due, ...] = ()
+    lease_until_ms: int = 0
     done: tuple[tuple[str, DueKind], ...] = ()
     events: tuple[Event, ...] = ()
     notifications: tuple[Notification, ...] = ()
@@ -161,9 +164,6 @@ class Store(Protocol):
         """What still has to be done about an order."""
 
     # -- notifications
-    async def notification(self, bucket: int, merchant_id: str, notification_id: str) -> Notification | None:
-        """One notification."""
-
     async def notifications(self, key: OrderKey) -> list[Notification]:
         """All notifications about an order, in the order of the versions they tell about."""
 

@@ -20,6 +20,10 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 _BATCH_MAX = 128
+_COMPANY = 4
+_GATHER_MS = 3
+"""Where many write at once, more do so within a moment: a statement costs the server more than its rows. Who
+writes alone never waits."""
 _AGAIN_GAP_MS = (50, 200, 500, 1000)
 _PATIENCE_MS = 15_000
 """How long a write is tried again while the server is away or its end in doubt; longer than a failover."""
@@ -84,7 +88,10 @@ class Lane(Generic[Item, Result]):
     async def _serve(self) -> None:
         try:
             while self._waiting:
-                await self._write(self._take())
+                batch = self._take()
+                await self._write(batch)
+                if len(batch) >= _COMPANY:
+                    await self._clock.sleep(_GATHER_MS)
         finally:
             self._serving = None
 

@@ -8,6 +8,7 @@ clean commit of our own. Time comes in as a parameter, and nothing waits for a l
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
 from paymux.storage import rows
+from paymux.storage.batch import order_of, together
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 from paymux.storage.lane import Lane
 from paymux.storage.link import Link, Links, Term, connect, explained, facts_of, is_away
@@ -45,11 +47,12 @@ class PostgresStore(SqlStore):
         self._clock = clock
         term = Term()
         self._readers = Links(dsn, _READERS, term)
-        self._orders, self._events, self._notes, self._plain, self._rare = (Link(dsn, term) for _ in range(5))
-        self._turn = asyncio.Lock()
-        self._changes: Lane[Change, bool] = Lane(
-            self._save_many, self._save_one, clock=clock, about=_order_of
+        self._intents, self._orders, self._events, self._notes, self._plain, self._rare = (
+            Link(dsn, term) for _ in range(6)
         )
+        self._turn = asyncio.Lock()
+        self._news = self._lane_of_orders(self._intents)
+        self._changes = self._lane_of_orders(self._orders)
         self._history: Lane[tuple[Event, ...], None] = Lane(self._add_many, self._add_one, clock=clock)
         self._deliveries: Lane[_Delivery, None] = Lane(
             self._deliver_many, self._deliver_one, clock=clock, about=_note_of
@@ -76,7 +79,7 @@ class PostgresStore(SqlStore):
 
     async def save(self, change: Change) -> bool:
         """Commit a change; False when its guard did not hold."""
-        return await self._changes.submit(change)
+        return await (self._news if change.before is None else self._changes).submit(change)
 
     async def add_events(self, events: tuple[Event, ...]) -> None:
         """Add history without changing an order."""
@@ -89,9 +92,10 @@ class PostgresStore(SqlStore):
 
     async def close(self) -> None:
         """Finish what is waiting and hang up."""
-        for lane in (self._changes, self._history, self._deliveries, self._writes):
+        for lane in (self._news, self._changes, self._history, self._deliveries, self._writes):
             await lane.close()
-        for link in (self._orders, self._events, self._notes, self._plain, self._rare, self._readers):
+        writers = (self._intents, self._orders, self._events, self._notes, self._plain, self._rare)
+        for link in (*writers, self._readers):
             await link.close()
 
     # -- what SqlStore asks of an engine
@@ -110,7 +114,7 @@ class PostgresStore(SqlStore):
 
     async def _claim(self, ready: list[Due], now_ms: int, lease_until_ms: int) -> list[Due]:
         """A claim in doubt is no claim: its rows come back when the lease is over."""
-        given = sorted((*rows.due_row(due), 0) for due in ready)
+        given = sorted(rows.due_row(due) for due in ready)
         async with self._turn:
             try:
                 found = await self._rare.fetch(SQL["claim_many"], given, lease_until_ms, now_ms)
@@ -157,22 +161,27 @@ class PostgresStore(SqlStore):
 
     # -- changes of orders
 
-    async def _save_many(self, changes: list[Change]) -> list[bool]:
-        found = await self._orders.fetch(SQL["save_changes"], *_arrays(changes))
-        held = {tuple(row) for row in found}
-        return [rows.key_row(change.order.key) in held for change in changes]
+    def _lane_of_orders(self, link: Link) -> Lane[Change, bool]:
+        """New orders and later versions go in a lane each: a statement costs what its parts cost."""
+        many, one = partial(self._save_many, link), partial(self._save_one, link)
+        return Lane(many, one, clock=self._clock, about=order_of)
 
-    async def _save_one(self, change: Change, *, unsure: bool) -> bool:
+    async def _save_many(self, link: Link, changes: list[Change]) -> list[bool]:
+        sql, arrays = together(changes)
+        held = {tuple(row) for row in await link.fetch(sql, *arrays)}
+        return [order_of(change) in held for change in changes]
+
+    async def _save_one(self, link: Link, change: Change, *, unsure: bool) -> bool:
         """Statement by statement, as SQLite does it."""
 
         async def write(change: Change) -> bool:
-            return await self._orders.transact(lambda link: _save(link, change))
+            return await link.transact(lambda link: _save(link, change))
 
         if await _without_nul_if_need_be(write, change, Change):
             return True
-        return unsure and await self._was_saved(change)
+        return unsure and await self._was_saved(link, change)
 
-    async def _was_saved(self, change: Change) -> bool:
+    async def _was_saved(self, link: Link, change: Change) -> bool:
         """Tell, after a lost connection, whether it was this very change that moved the order.
 
         A new order has a number of its own, a later version a line of history of its own. What we see may
@@ -193,7 +202,7 @@ class PostgresStore(SqlStore):
                 await link.fetch(SQL["fence"], f"process {os.getpid()}", self._clock.now_ms())
             return bool(found)
 
-        return await self._orders.transact(look)
+        return await link.transact(look)
 
     # -- history
 
@@ -271,53 +280,9 @@ async def _until_it_is_up(dsn: str, clock: Clock) -> None:
 # -- what a batch is made of
 
 
-def _order_of(change: Change) -> Row:
-    return rows.key_row(change.order.key)
-
-
 def _note_of(delivery: _Delivery) -> Row:
     note = delivery[0]
     return (note.bucket, note.merchant_id, note.notification_id)
-
-
-def _arrays(changes: list[Change]) -> tuple[list[Any], ...]:
-    """The parameters of save_changes, in the order of keys: no two batches shall wait crosswise."""
-    new: list[object] = []
-    later: list[object] = []
-    versions: list[object] = []
-    statuses: list[object] = []
-    movements: list[object] = []
-    done: list[Row] = []
-    due: list[Row] = []
-    events: list[object] = []
-    notes: list[object] = []
-    for change in sorted(changes, key=_order_of):
-        order, before = change.order, change.before
-        if before is None:
-            new.append(rows.order_row(order))
-        else:
-            later.append(rows.order_row(order))
-            versions.append(before.version)
-            statuses.append(before.status.value)
-        movements += [rows.transaction_row(movement) for movement in change.transactions]
-        due += [(*rows.due_row(one), 0) for one in change.due]
-        done += [_ended(change, ref, kind) for ref, kind in _only_done(change)]
-        events += [rows.event_row(event) for event in change.events]
-        notes += [rows.notification_row(note) for note in change.notifications]
-    return new, later, versions, statuses, movements, sorted(done), sorted(due), events, notes
-
-
-def _only_done(change: Change) -> list[tuple[str, DueKind]]:
-    """What is done and not put anew in the same change: one statement cannot delete a row and write it."""
-    if not change.due:
-        return list(change.done)
-    put = {(one.ref, one.kind) for one in change.due}
-    return [one for one in change.done if one not in put]
-
-
-def _ended(change: Change, ref: str, kind: DueKind) -> Row:
-    order = change.order
-    return (order.bucket, order.merchant_id, ref, kind.value, order.sn, 0, 0, 0)
 
 
 def _due_of(note: Notification, run_at_ms: int) -> Row:
@@ -356,8 +321,8 @@ async def _save(link: Link, change: Change) -> bool:
         await link.fetch(SQL["put_transaction"], *rows.transaction_row(movement))
     for ref, kind in change.done:
         await link.fetch(SQL["delete_due"], order.bucket, order.merchant_id, ref, kind.value)
-    for due in change.due:
-        await link.fetch(SQL["put_due"], *rows.due_row(due))
+    for due in rows.due_rows(change):
+        await link.fetch(SQL["put_due"], *due)
     for event in change.events:
         await link.fetch(SQL["add_event"], *rows.event_row(event))
     for note in change.notifications:

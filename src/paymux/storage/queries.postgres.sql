@@ -1,50 +1,76 @@
 -- What PostgreSQL does in one statement for many writers at once. Everything else stands in queries.sql.
 -- Rows come in as arrays of the tables' own row types: tuples in the order of rows.py.
 
--- name: save_changes
--- Many changes, one commit. Guards as in insert_order and update_order; what belongs to a change whose guard
--- did not hold is left out. No two changes may be about one order. Returns the orders whose guard held. A
--- movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
-WITH new_orders AS (
-    INSERT INTO orders ({order_columns}) SELECT {order_columns} FROM unnest($1::orders[])
-    ON CONFLICT (bucket, merchant_id, client_sn) DO NOTHING
-    RETURNING bucket, merchant_id, sn
-), next_orders AS (
-    UPDATE orders AS o
-    SET paid = n.paid, refunded = n.refunded, refunding = n.refunding, status = n.status, version = n.version,
-        undo_tsn = n.undo_tsn, trade_no = n.trade_no, payer_uid = n.payer_uid, payer_login = n.payer_login,
-        payment_list = n.payment_list, qr_code = n.qr_code, wap_pay_request = n.wap_pay_request,
-        error_code = n.error_code, error_message = n.error_message, deadline_ms = n.deadline_ms,
-        finish_ms = n.finish_ms, channel_finish_ms = n.channel_finish_ms, latest_tsn = n.latest_tsn,
-        latest_kind = n.latest_kind, latest_status = n.latest_status, latest_operator = n.latest_operator,
-        latest_client_tsn = n.latest_client_tsn
-    FROM unnest($2::orders[], $3::bigint[], $4::text[]) AS n ({order_columns}, version_before, status_before)
-    WHERE o.bucket = n.bucket AND o.merchant_id = n.merchant_id AND o.sn = n.sn
-        AND o.version = n.version_before AND o.status = n.status_before
-    RETURNING o.bucket, o.merchant_id, o.sn
-), held AS (
-    SELECT bucket, merchant_id, sn FROM new_orders UNION ALL SELECT bucket, merchant_id, sn FROM next_orders
-), movements AS (
-    INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest($5::transactions[])
-    WHERE ((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
-    ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE SET {movement_changes}
-), done AS (
-    DELETE FROM due AS d USING unnest($6::due[]) AS x
-    WHERE d.bucket = x.bucket AND d.merchant_id = x.merchant_id AND d.ref = x.ref AND d.kind = x.kind
-        AND ((x.bucket, x.merchant_id, x.sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
-), put AS (
-    INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, 0 FROM unnest($7::due[])
-    WHERE ((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
-    ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew}
-), history AS (
-    INSERT INTO events ({event_columns}) SELECT {event_columns} FROM unnest($8::events[])
-    WHERE ((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
-), messages AS (
-    INSERT INTO notifications ({notification_columns})
-    SELECT {notification_columns} FROM unnest($9::notifications[])
-    WHERE ((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
-)
-SELECT bucket, merchant_id, sn FROM held;
+-- ------------------------------------------------------------------ many changes, one commit
+--
+-- WITH held AS (the orders whose guard held), then of the other parts those that have rows: each part costs the
+-- server something, rows or none (queries.py puts them together). What belongs to a change whose guard did not
+-- hold is left out. No two changes may be about one order.
+
+-- part: its_guard_held
+-- IS TRUE keeps the planner from turning the question round.
+((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
+
+-- part: new_orders
+-- Guarded as insert_order is.
+INSERT INTO orders ({order_columns}) SELECT {order_columns} FROM unnest(?::orders[])
+ON CONFLICT (bucket, merchant_id, client_sn) DO NOTHING
+RETURNING bucket, merchant_id, sn
+
+-- part: next_orders
+-- Guarded as update_order is.
+UPDATE orders AS o
+SET paid = n.paid, refunded = n.refunded, refunding = n.refunding, status = n.status, version = n.version,
+    undo_tsn = n.undo_tsn, trade_no = n.trade_no, payer_uid = n.payer_uid, payer_login = n.payer_login,
+    payment_list = n.payment_list, qr_code = n.qr_code, wap_pay_request = n.wap_pay_request,
+    error_code = n.error_code, error_message = n.error_message, deadline_ms = n.deadline_ms,
+    finish_ms = n.finish_ms, channel_finish_ms = n.channel_finish_ms, latest_tsn = n.latest_tsn,
+    latest_kind = n.latest_kind, latest_status = n.latest_status, latest_operator = n.latest_operator,
+    latest_client_tsn = n.latest_client_tsn
+FROM unnest(?::orders[], ?::bigint[], ?::text[]) AS n ({order_columns}, version_before, status_before)
+WHERE o.bucket = n.bucket AND o.merchant_id = n.merchant_id AND o.sn = n.sn
+    AND o.version = n.version_before AND o.status = n.status_before
+RETURNING o.bucket, o.merchant_id, o.sn
+
+-- part: first_movements
+-- Those of a new order: its number is new, and so are theirs.
+INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
+WHERE {its_guard_held}
+
+-- part: movements
+-- A movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
+INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
+WHERE {its_guard_held}
+ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE SET {movement_changes}
+
+-- part: done
+-- Work that is settled.
+DELETE FROM due AS d USING unnest(?::due[]) AS x
+WHERE d.bucket = x.bucket AND d.merchant_id = x.merchant_id AND d.ref = x.ref AND d.kind = x.kind
+    AND ((x.bucket, x.merchant_id, x.sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
+
+-- part: first_due
+-- Work about a new order.
+INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, lease_until_ms FROM unnest(?::due[])
+WHERE {its_guard_held}
+
+-- part: due
+-- New work, or known work put anew.
+INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, lease_until_ms FROM unnest(?::due[])
+WHERE {its_guard_held}
+ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew}
+
+-- part: history
+-- Lines of history.
+INSERT INTO events ({event_columns}) SELECT {event_columns} FROM unnest(?::events[])
+WHERE {its_guard_held}
+
+-- part: messages
+-- Messages to send.
+INSERT INTO notifications ({notification_columns}) SELECT {notification_columns} FROM unnest(?::notifications[])
+WHERE {its_guard_held}
+
+-- ------------------------------------------------------------------ the rest
 
 -- name: add_events
 -- Many lines of history.
@@ -71,12 +97,13 @@ WITH told AS (
     UPDATE notifications AS m
     SET status = n.status, attempts = n.attempts, last_ms = n.last_ms, last_answer = n.last_answer
     FROM unnest($1::notifications[]) AS n
-    WHERE m.bucket = n.bucket AND m.merchant_id = n.merchant_id AND m.notification_id = n.notification_id
+    WHERE m.bucket = n.bucket AND m.merchant_id = n.merchant_id AND m.sn = n.sn
+        AND m.notification_id = n.notification_id
     RETURNING m.bucket, m.merchant_id, m.sn
 ), done AS (
     DELETE FROM due AS d USING unnest($2::due[]) AS x
     WHERE d.bucket = x.bucket AND d.merchant_id = x.merchant_id AND d.ref = x.ref AND d.kind = x.kind
 )
-INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, 0 FROM unnest($3::due[])
+INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, lease_until_ms FROM unnest($3::due[])
 WHERE ((bucket, merchant_id, sn) IN (SELECT bucket, merchant_id, sn FROM told)) IS TRUE
 ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew};

@@ -60,10 +60,11 @@ def _text(file: str) -> str:
     return files("paymux.storage").joinpath(file).read_text("utf-8")
 
 
-_PARTS: dict[str, str] = {}
-QUERIES = load(_text("queries.sql"), _PARTS)
+POSTGRES_PARTS: dict[str, str] = {}
+"""Name → piece of SQL: what queries call by `{name}`, and what batch.py puts together."""
+QUERIES = load(_text("queries.sql"), POSTGRES_PARTS)
 """Name → query. Parameters are positional (`?`), in the order rows.py and the engines give them."""
-POSTGRES_QUERIES = load(_text("queries.postgres.sql"), _PARTS)
+POSTGRES_QUERIES = load(_text("queries.postgres.sql"), POSTGRES_PARTS)
 """Name → query of PostgreSQL alone, its parameters numbered."""
 
 SQL = {name: query.sql for name, query in QUERIES.items()}

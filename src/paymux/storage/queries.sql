@@ -124,12 +124,12 @@ WHERE bucket = ? AND merchant_id = ? AND sn = ? ORDER BY at_ms, event_id;
 bucket, merchant_id, ref, kind, sn, run_at_ms, attempts
 
 -- part: due_anew
--- Known work put anew is free to be claimed at its new time, whoever holds it now.
-run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = 0
+-- Known work put anew runs at its new time and is whose the new row says, whoever holds it now.
+run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = excluded.lease_until_ms
 
 -- name: put_due
 -- New work, or known work put anew.
-INSERT INTO due ({due_columns}, lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 0)
+INSERT INTO due ({due_columns}, lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew};
 
 -- name: delete_due
@@ -183,11 +183,7 @@ INSERT INTO notifications ({notification_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, 
 -- name: save_delivery
 -- What became of an attempt; the message itself never changes.
 UPDATE notifications SET status = ?, attempts = ?, last_ms = ?, last_answer = ?
-WHERE bucket = ? AND merchant_id = ? AND notification_id = ?;
-
--- name: notification_by_id
--- One message.
-SELECT {notification_columns} FROM notifications WHERE bucket = ? AND merchant_id = ? AND notification_id = ?;
+WHERE bucket = ? AND merchant_id = ? AND sn = ? AND notification_id = ?;
 
 -- name: notifications_of_order
 -- All messages about an order in the order of what they tell, whichever clock each was stamped by.

@@ -11,7 +11,7 @@ from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction, Trans
 from paymux.domain.people import Account, ActivationCode, Merchant, Terminal, Vendor
 from paymux.domain.people import Store as Shop
 from paymux.kit.seal import Sealer
-from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
+from paymux.storage.contract import Change, Due, DueKind, Event, Notification, NotificationStatus
 
 Record = TypeVar("Record")
 Row = tuple[Any, ...]
@@ -245,9 +245,24 @@ def event_of(row: Row) -> Event:
     )
 
 
-def due_row(due: Due) -> Row:
-    """{due_columns}, for put_due."""
-    return (due.bucket, due.merchant_id, due.ref, due.kind.value, due.sn, due.run_at_ms, due.attempts)
+def due_row(due: Due, lease_until_ms: int = 0) -> Row:
+    """{due_columns} and the lease, for put_due."""
+    return (
+        due.bucket,
+        due.merchant_id,
+        due.ref,
+        due.kind.value,
+        due.sn,
+        due.run_at_ms,
+        due.attempts,
+        lease_until_ms,
+    )
+
+
+def due_rows(change: Change) -> list[Row]:
+    """Every row of due work that a change puts."""
+    claimed = [due_row(due, change.lease_until_ms) for due in change.claimed]
+    return [*map(due_row, change.due), *claimed]
 
 
 def due_key_row(due: Due) -> Row:

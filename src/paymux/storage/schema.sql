@@ -131,8 +131,7 @@ CREATE TABLE events (
     who                 TEXT    NOT NULL,
     what                TEXT    NOT NULL,
     text                TEXT    NOT NULL,
-    PRIMARY KEY (sn, event_id, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (sn, event_id, merchant_id, bucket)
 );
 
 -- What time must not forget. The commit that makes something uncertain writes the row, the one that
@@ -151,8 +150,7 @@ CREATE TABLE due (
     run_at_ms           BIGINT  NOT NULL,
     attempts            INTEGER NOT NULL,  -- claims so far
     lease_until_ms      BIGINT  NOT NULL,  -- somebody works on it until then; 0: nobody
-    PRIMARY KEY (ref, kind, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (ref, kind, merchant_id, bucket)
 );
 
 -- An expression, so that nothing but a claim can go by it: a look-up by key names the kind, too.
@@ -176,11 +174,8 @@ CREATE TABLE notifications (
     last_ms             BIGINT  NOT NULL,
     last_answer         TEXT    NOT NULL,
     order_version       BIGINT  NOT NULL DEFAULT 0,  -- of the order, when it was written: the order of telling
-    PRIMARY KEY (notification_id, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (sn, notification_id, merchant_id, bucket)
 );
-
-CREATE INDEX notifications_by_order ON notifications (sn, merchant_id, bucket);
 
 -- Who may ask, and with which keys. Reference data: written rarely, small, the same on every shard.
 -- Columns named *_sealed hold AES-256-GCM text bound to their row (kit/seal.py), never plain secrets.

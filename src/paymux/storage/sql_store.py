@@ -144,12 +144,6 @@ class SqlStore(ABC):
 
     # -- notifications
 
-    async def notification(self, bucket: int, merchant_id: str, notification_id: str) -> Notification | None:
-        """One notification."""
-        return await self._first(
-            "notification_by_id", (bucket, merchant_id, notification_id), rows.notification_of
-        )
-
     async def notifications(self, key: OrderKey) -> list[Notification]:
         """All notifications about an order, in the order of the versions they tell about."""
         return [

@@ -214,8 +214,8 @@ def _save(cursor: sqlite3.Cursor, change: Change) -> bool:
         execute(_PUT_TRANSACTION, rows.transaction_row(movement))
     for ref, kind in change.done:
         execute(_DELETE_DUE, (order.bucket, order.merchant_id, ref, kind.value))
-    for due in change.due:
-        execute(_PUT_DUE, rows.due_row(due))
+    for due in rows.due_rows(change):
+        execute(_PUT_DUE, due)
     for event in change.events:
         execute(_ADD_EVENT, rows.event_row(event))
     for note in change.notifications:
@@ -252,14 +252,15 @@ def _claim(cursor: sqlite3.Cursor, ready: list[Due], now_ms: int, lease_until_ms
 
 
 def _save_delivery(cursor: sqlite3.Cursor, note: Notification, next_ms: int | None) -> None:
-    key = (note.bucket, note.merchant_id, note.notification_id)
+    key = (note.bucket, note.merchant_id, note.sn, note.notification_id)
     said = (note.status.value, note.attempts, note.last_ms, note.last_answer)
     if not _takes_effect(cursor, "save_delivery", (*said, *key)):
         return
+    work = (note.bucket, note.merchant_id, note.notification_id, DueKind.NOTIFY.value)
     if next_ms is None:
-        cursor.execute(_DELETE_DUE, (*key, DueKind.NOTIFY.value))
+        cursor.execute(_DELETE_DUE, work)
     else:
-        cursor.execute(_PUT_DUE, (*key, DueKind.NOTIFY.value, note.sn, next_ms, 0))
+        cursor.execute(_PUT_DUE, (*work, note.sn, next_ms, 0, 0))
 
 
 def _put_people(

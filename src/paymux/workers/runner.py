@@ -51,7 +51,10 @@ class Workers:
 
 
 class Lane:
-    """Claims rows of some kinds and works on up to `at_once` of them together."""
+    """Claims rows of some kinds and works on up to `at_once` of them together.
+
+    What this process commits may come already claimed, while there is room (`Hands`): that spares a commit.
+    """
 
     def __init__(self, desk: Desk, handlers: dict[DueKind, Handler], *, at_once: int) -> None:
         self._desk = desk
@@ -60,7 +63,8 @@ class Lane:
         self._under_way: dict[asyncio.Task[None], None] = {}
         self._free = asyncio.Event()
         self._stopping = False
-        self._bell = desk.bell.lane(handlers)
+        self._bell = asyncio.Event()
+        desk.bell.hire(self, handlers)
 
     async def run(self) -> None:
         """Work until stopped."""
@@ -84,10 +88,23 @@ class Lane:
             now_ms=now_ms, lease_ms=lease_ms, limit=room, kinds=tuple(self._handlers)
         )
         for row in rows:
-            task = asyncio.create_task(self._work(row))
-            self._under_way[task] = None
-            task.add_done_callback(self._finished)
+            self.take(row)
         return len(rows) == room
+
+    @property
+    def free(self) -> bool:
+        """Whether one more piece of work would be begun at once."""
+        return not self._stopping and len(self._under_way) < self._at_once
+
+    def take(self, due: Due) -> None:
+        """Begin on a claimed row. A few more than `at_once` may come from commits that were under way."""
+        task = asyncio.create_task(self._work(due))
+        self._under_way[task] = None
+        task.add_done_callback(self._finished)
+
+    def look(self) -> None:
+        """There may be due work: look."""
+        self._bell.set()
 
     def stop(self) -> None:
         """Claim nothing more."""

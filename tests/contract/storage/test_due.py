@@ -188,7 +188,7 @@ def test_a_delivery_is_saved_with_its_next_time(engine: Engine) -> None:
         await claim(store)
         failed = replace(note, attempts=1, last_ms=NOW_MS, last_answer="HTTP 500")
         await store.save_delivery(failed, next_ms=NOW_MS + 5_000)
-        assert await store.notification(order.bucket, "m1", "n1") == failed
+        assert await store.notifications(order.key) == [failed]
         assert await claim(store, NOW_MS + 4_999) == []
         assert [due.ref for due in await claim(store, NOW_MS + 5_000)] == ["n1"]
         delivered = replace(failed, attempts=2, status=NotificationStatus.DELIVERED, last_answer="success")
@@ -197,6 +197,27 @@ def test_a_delivery_is_saved_with_its_next_time(engine: Engine) -> None:
         assert await store.due_of(order.key) == []
         await store.save_delivery(replace(delivered, status=NotificationStatus.WAITING), next_ms=NOW_MS)
         assert [due.sn for due in await claim(store)] == [order.sn]
+
+    engine.run(story)
+
+
+def test_work_may_be_claimed_by_the_commit_that_makes_it(engine: Engine) -> None:
+    """Nobody else gets it before the lease ends, its maker may settle it, and afterwards it is anybody's."""
+    order = an_order()
+    work = replace(a_due(order, kind=DueKind.NOTIFY, ref="n1"), attempts=1)
+    other = replace(a_due(order, kind=DueKind.NOTIFY, ref="n2"), attempts=1)
+
+    async def story(store: Store) -> None:
+        await store.save(intent(order))
+        lease_until_ms = NOW_MS + LEASE_MS
+        done = ((order.sn, DueKind.RECOVER),)
+        change = replace(paid(order), done=done, claimed=(work, other), lease_until_ms=lease_until_ms)
+        await store.save(change)
+        assert await claim(store, lease_until_ms - 1) == []
+        await store.drop_due(work)
+        assert await store.due_of(order.key) == []  # no message stands for them
+        again = await claim(store, lease_until_ms)
+        assert [(due.ref, due.attempts) for due in again] == [("n2", 2)]
 
     engine.run(story)
 
@@ -221,7 +242,7 @@ def test_a_delivery_of_nothing_makes_no_work(engine: Engine) -> None:
     async def story(store: Store) -> None:
         await store.save(Change(order=order))
         await store.save_delivery(a_notification(order, "n1"), next_ms=NOW_MS)
-        assert await store.notification(order.bucket, "m1", "n1") is None
+        assert await store.notifications(order.key) == []
         assert await store.due_of(order.key) == []
 
     engine.run(story)

@@ -278,9 +278,8 @@ def test_no_plan_walks_through_a_table_or_a_merchant(engine: Engine) -> None:
         "claim_due": "due_pkey",
         "delete_due": "due_pkey",
         "claim_many": "due_pkey",
-        "notification_by_id": "notifications_pkey",
         "save_delivery": "notifications_pkey",
-        "notifications_of_order": "notifications_by_order",
+        "notifications_of_order": "notifications_pkey",
     }
 
     async def story(_store: Store) -> None:

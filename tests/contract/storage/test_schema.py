@@ -74,7 +74,8 @@ def test_bucket_and_merchant_are_part_of_every_key_of_the_money_path(engine: Eng
                 columns = [row[2] for row in database.execute(f"PRAGMA index_info({index})")]
                 assert not unique or columns[-2:] == ["merchant_id", "bucket"], index
             keys = database.execute(f"PRAGMA foreign_key_list({table})").fetchall()
-            assert [key[3] for key in keys][-2:] == ([] if table == "orders" else ["merchant_id", "bucket"])
+            held = ["merchant_id", "bucket"] if table == "transactions" else []
+            assert [key[3] for key in keys][-2:] == held
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_database_knows_every_value(
         ("transaction_by_tsn", Transaction),
         ("events_of_order", Event),
         ("due_of_order", Due),
-        ("notification_by_id", Notification),
+        ("notifications_of_order", Notification),
     ],
 )
 def test_columns_stand_in_the_order_of_the_records(query: str, record: type[Order]) -> None:

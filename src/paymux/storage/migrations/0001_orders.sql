@@ -129,8 +129,7 @@ CREATE TABLE events (
     who                 TEXT    NOT NULL,
     what                TEXT    NOT NULL,
     text                TEXT    NOT NULL,
-    PRIMARY KEY (sn, event_id, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (sn, event_id, merchant_id, bucket)
 );
 
 -- What time must not forget. The commit that makes something uncertain writes the row, the one that
@@ -149,8 +148,7 @@ CREATE TABLE due (
     run_at_ms           BIGINT  NOT NULL,
     attempts            INTEGER NOT NULL,  -- claims so far
     lease_until_ms      BIGINT  NOT NULL,  -- somebody works on it until then; 0: nobody
-    PRIMARY KEY (ref, kind, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (ref, kind, merchant_id, bucket)
 );
 
 -- An expression, so that nothing but a claim can go by it: a look-up by key names the kind, too.
@@ -173,8 +171,5 @@ CREATE TABLE notifications (
     attempts            INTEGER NOT NULL,
     last_ms             BIGINT  NOT NULL,
     last_answer         TEXT    NOT NULL,
-    PRIMARY KEY (notification_id, merchant_id, bucket),
-    FOREIGN KEY (sn, merchant_id, bucket) REFERENCES orders (sn, merchant_id, bucket)
+    PRIMARY KEY (sn, notification_id, merchant_id, bucket)
 );
-
-CREATE INDEX notifications_by_order ON notifications (sn, merchant_id, bucket);
