@@ -1,13 +1,15 @@
 """An event loop whose time jumps: whenever nobody can run, the clock moves to the next timer.
 
-No thread and no socket may take part (nothing would wake the loop), so stores run inline; but for what is
-counted as `outside`: while somebody waits for a database server, time stands still. Timers of the same
-moment run in the order in which they were set, whatever the machine: the same story is the same every time.
-Virtual time starts near zero, because big floats lose small steps; the clock adds an epoch for people.
+No thread and no socket may take part (nothing would wake the loop), so stores run inline. But what is
+counted as `outside` stops the time, while somebody waits for a database server; and what is done `aside`
+stops everybody else, too. Timers of the same moment run in the order in which they were set, whatever the
+machine: the same story is the same every time. Virtual time starts near zero, because big floats lose small
+steps; the clock adds an epoch for people.
 """
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -54,6 +56,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._set = 0
         self.outside = 0
         """How many wait for something that takes real time."""
+        self._elsewhere: tuple[deque[asyncio.Handle], list[tuple[float, int, asyncio.TimerHandle]]] = (
+            deque(),
+            [],
+        )
+        self._empty_context = Context()
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -82,6 +89,35 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Set a timer from now on."""
         return self.call_at(self._now_s + delay, callback, *args, context=context)
 
+    def aside(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that takes real time, at once, while everybody else stands still.
+
+        Whoever takes part has callbacks and timers of his own, which wait from one call to the next. Nothing
+        of the caller's context goes along; and he must not be a task, for two cannot run at once.
+        """
+        self._change_sides()
+        try:
+            task = asyncio.Task(work, loop=self, context=self._empty_context)
+            while not task.done():
+                self._run_once_aside()
+            return task.result()
+        finally:
+            self._change_sides()
+
+    def _change_sides(self) -> None:
+        here = self._ready, self._timers  # type: ignore[has-type]  # asyncio's own queue
+        (self._ready, self._timers), self._elsewhere = self._elsewhere, here
+
+    def _run_once_aside(self) -> None:
+        """Run what is ready; when nothing is, wait for sockets, and as long as the next timer says."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        self._listen(0 if ready else timers[0][0] - self._now_s if timers else None)
+        if not ready and timers:
+            ready.append(heapq.heappop(timers)[2])
+        self._run(ready)
+
     def _run_once(self) -> None:
         """Run what is ready; when nothing is, jump to the next timer."""
         ready = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
@@ -89,6 +125,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._listen(None if not ready else 0)
         elif not ready:
             self._jump(ready)
+        self._run(ready)
+
+    def _run(self, ready: deque[asyncio.Handle]) -> None:
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.results import started_at, write_results
+from tests.simulation.database.opener import SQLITE
 from tests.simulation.weather import THEME_EVERY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ class Mutant:
     name: str
     why: str
     edits: tuple[tuple[str, str, str], ...]
+    database: str = SQLITE
 
     def plant(self, package: Path) -> None:
         """Write the bug into a copy of the package."""
@@ -65,7 +67,7 @@ def mutants() -> Iterator[Mutant]:
     """The catalogue."""
     for row in tomllib.loads(CATALOGUE.read_text("utf-8"))["mutant"]:
         edits = tuple((edit["file"], edit["old"], edit["new"]) for edit in row["edit"])
-        yield Mutant(row["name"], row["why"], edits)
+        yield Mutant(row["name"], row["why"], edits, row.get("database", SQLITE))
 
 
 def main() -> int:
@@ -111,7 +113,7 @@ def _tried(mutant: Mutant, orders_max: int) -> Verdict:
         package = Path(folder) / "paymux"
         shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
         mutant.plant(package)
-        said = _simulated(folder, days=max(orders_max // ORDERS_A_DAY, 1))
+        said = _simulated(folder, mutant.database, days=max(orders_max // ORDERS_A_DAY, 1))
     orders = re.search(r"^  orders +(\d+)$", said, re.MULTILINE)
     breach = re.search(r"^  (\S+) at [\d.]+ s, (.*)$", said, re.MULTILINE)
     raised = re.search(r"^(\w+Error\b.*)$", said, re.MULTILINE)
@@ -130,8 +132,8 @@ def seeds(days: int) -> str:
     return ",".join(map(str, [*first, *rest][:days]))
 
 
-def _simulated(folder: str, *, days: int) -> str:
-    command = [sys.executable, "-m", "tests.simulation", "--until-breach", "--quiet"]
+def _simulated(folder: str, database: str, *, days: int) -> str:
+    command = [sys.executable, "-m", "tests.simulation", "--until-breach", "--quiet", "--database", database]
     command += ["--seeds", seeds(days), "--orders", str(ORDERS_A_DAY)]
     paths = os.pathsep.join([folder, str(ROOT)])
     try:

@@ -7,7 +7,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "reliability.md"
-RUNS = ("simulation", "replay", "mutants", "kill9", "fuzz")
+RUNS = ("simulation", "simulation-postgresql", "replay", "mutants", "kill9", "fuzz")
 
 Figures = Mapping[str, Mapping[str, Any]]
 
@@ -32,11 +32,10 @@ def page(figures: Figures) -> str:
 
 def _summary(figures: Figures) -> str:
     rows = ["| what | tried | broken | at most | repeat it with |", "|---|---|---|---|---|"]
-    if sim := figures.get("simulation"):
-        bound = sim["bound_95"]
-        rows.append(
-            _row("orders lived through in the simulation", sim["orders"], sim["broken_promises"], bound, sim)
-        )
+    for run, engine in (("simulation", "SQLite"), ("simulation-postgresql", "PostgreSQL")):
+        if sim := figures.get(run):
+            what, bound = f"orders lived through in the simulation, on {engine}", sim["bound_95"]
+            rows.append(_row(what, sim["orders"], sim["broken_promises"], bound, sim))
     if replay := figures.get("replay"):
         rows.append(
             _counted(
@@ -68,7 +67,17 @@ def _row(what: str, tried: int, broken: int, bound: str, run: Mapping[str, Any])
 
 def _simulation(figures: Figures) -> str:
     run = figures["simulation"]
-    shown = (
+    on_server = figures.get("simulation-postgresql")
+    head, shown = ("", "SQLite"), _lived(run)
+    if on_server:
+        head = (*head, "PostgreSQL")
+        shown = [(*row, there) for row, (_, there) in zip(shown, _lived(on_server), strict=True)]
+    made = _made(run) + (_made(on_server) if on_server else "")
+    return _SIMULATION + "\n" + _table(head, shown) + made
+
+
+def _lived(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
         ("days, each with a weather of its own", f"{run['days']:,}"),
         ("virtual time", f"{run['virtual_days']} days"),
         ("calls to wallets", f"{run['calls_to_wallets']:,}"),
@@ -78,23 +87,26 @@ def _simulation(figures: Figures) -> str:
         ("payments that became uncertain", f"{run['uncertain_payments']:,}"),
         ("of these definite within 120 s of the last fault", run["definite_within_120_s"]),
         ("the slowest of them", f"{run['slowest_s']} s"),
-        ("orders a second of one core", f"{run['orders_per_core_second']:,}"),
-    )
-    text = """\
+        ("orders a second of one core", "" if "postgresql" in run else f"{run['orders_per_core_second']:,}"),
+    ]
+
+
+_SIMULATION = """\
 ## Seeded simulation
 
-Real flows, workers and edges over a real SQLite, both wallets of the sandbox, in one process and in virtual
-time. Tills retry, double-click, change their minds, cancel and refund in parallel; merchants' servers are
-deaf or rude; intruders forge and replay; an operator ends what no wallet would tell. One to three gateway
-processes with clocks of their own die at named points or anywhere, are replaced politely, and come back.
-Requests are lost, late (up to 55 s) or doubled, replies lost, late, garbled, mixed up or forged; wallets are
-out for minutes; the disk is slow or full. Which of these a day has, and how much, its seed decides.
+Real flows, workers and edges over a real SQLite or PostgreSQL, both wallets of the sandbox, in one process
+and in virtual time. Tills retry, double-click, change their minds, cancel and refund in parallel; merchants'
+servers are deaf or rude; intruders forge and replay; an operator ends what no wallet would tell. One to three
+gateway processes with clocks of their own die at named points or anywhere, are replaced politely, and come
+back. Requests are lost, late (up to 55 s) or doubled, replies lost, late, garbled, mixed up or forged;
+wallets are out for minutes; the disk is slow or full. Where a server keeps the orders, each process has
+connections of its own, which end with it; they are cut before a statement arrives or after it was committed,
+or fall silent, and the server is away. Which of these a day has, and how much, its seed decides.
 
-Checkers ask nothing of the gateway: they read the bytes on the road, every row as SQLite commits it, every
-answer, and the wallets' books. Safety is checked all the time; when the faults are over, everything must come
-to a definite end.
+Checkers ask nothing of the gateway: they read the bytes on the road, every row as the database commits it,
+every answer, and the wallets' books. Safety is checked all the time; when the faults are over, everything
+must come to a definite end.
 """
-    return text + "\n" + _table(("", ""), shown) + _made(run)
 
 
 def _mutants(figures: Figures) -> str:
@@ -158,4 +170,5 @@ def _table(head: tuple[str, ...], rows: object) -> str:
 def _made(run: Mapping[str, Any]) -> str:
     seconds = run["seconds"]
     took = f"{seconds} s" if seconds < 300 else f"{round(seconds / 60)} minutes"
-    return f"\n\nMade {run['started'][:10]} in {took}, Python {run['python']}, SQLite {run['sqlite']}."
+    engine = f"PostgreSQL {run['postgresql']}" if "postgresql" in run else f"SQLite {run['sqlite']}"
+    return f"\n\nMade {run['started'][:10]} in {took}, Python {run['python']}, {engine}."

@@ -24,6 +24,7 @@ def test_nothing_was_broken() -> None:
     """A page that shows a broken promise is not published; it is mended."""
     figures = json.loads(FIGURES.read_text("utf-8"))
     assert figures["simulation"]["broken_promises"] == 0
+    assert figures["simulation-postgresql"]["broken_promises"] == 0
     assert figures["replay"]["different"] == []
     assert all(one["caught"] for one in figures["mutants"]["mutants"])
     assert figures["kill9"]["failures"] == 0

@@ -4,6 +4,7 @@ A breach prints its seed, the promise, and the story of the order; the same seed
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -12,10 +13,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.harness.postgres import fetch, server
 from tests.harness.results import started_at, write_results
+from tests.simulation.database.opener import ENGINES, POSTGRESQL, SQLITE
 from tests.simulation.day import Result, live
 
-RESULTS = ".results/simulation.json"
+RESULTS = {SQLITE: ".results/simulation.json", POSTGRESQL: ".results/simulation-postgresql.json"}
 _BOUND = 3.0
 """Nothing seen in N tries: with 95 % certainty it happens less often than 3 in N."""
 
@@ -23,15 +26,15 @@ _BOUND = 3.0
 def main() -> int:
     """Run what was asked for; 0 when no promise was broken."""
     options = _options()
-    began, started = time.monotonic(), started_at()
+    began, started, made_on = time.monotonic(), started_at(), _made_on(options.database)
     seeds = _seeds(options.seeds)
     total = Totals()
-    for result in _lived(seeds, options.orders, options.jobs):
+    for result in _lived(seeds, options.orders, options.database, options.jobs):
         total.add(result)
         if options.digests:
             print(result.seed, result.digest)
         if result.breaches:
-            _tell(result, story=not options.quiet)
+            _tell(result, options.database, story=not options.quiet)
             if options.until_breach:
                 break
         if not options.quiet and sys.stderr.isatty():
@@ -43,8 +46,9 @@ def main() -> int:
         print(total.report(seconds))
     if not options.digests and not options.quiet:
         figures = total.figures() | {"seconds": round(seconds), "started": started}
-        command = f"make simulate SEEDS={options.seeds} ORDERS={options.orders}"
-        write_results(Path(options.results), figures | {"command": command})
+        command = _command(options.seeds, options.orders, options.database)
+        path = options.results or RESULTS[options.database]
+        write_results(Path(path), figures | made_on | {"command": command})
     return 1 if total.broken else 0
 
 
@@ -52,12 +56,22 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="1..40", help="7, 1..1000, 9..1 or 3,5,8 (default 1..40)")
     parser.add_argument("--orders", type=int, default=1000, help="customers a day (default 1000)")
+    parser.add_argument("--database", choices=ENGINES, default=SQLITE, help="what keeps the orders")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once (default 1)")
     parser.add_argument("--until-breach", action="store_true", help="stop at the first breach")
     parser.add_argument("--digests", action="store_true", help="print each seed's hash, and nothing else")
     parser.add_argument("--quiet", action="store_true", help="no stories")
-    parser.add_argument("--results", default=RESULTS, help="the JSON file for the figures")
+    parser.add_argument("--results", help="the JSON file for the figures (default .results/simulation….json)")
     return parser.parse_args()
+
+
+def _made_on(database: str) -> dict[str, object]:
+    """The server's version, if there is one; then it is there for all processes of this run."""
+    if database != POSTGRESQL:
+        return {}
+    os.environ["PAYMUX_TEST_DSN"] = server().dsn
+    ((version,),) = fetch(server().dsn, "SHOW server_version")
+    return {"postgresql": version.split()[0]}
 
 
 def _seeds(text: str) -> list[int]:
@@ -69,12 +83,17 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _lived(seeds: list[int], orders: int, jobs: int) -> Iterator[Result]:
+def _command(seeds: object, orders: int, database: str) -> str:
+    more = f" ARGS='--database {database}'" if database != SQLITE else ""
+    return f"make simulate SEEDS={seeds} ORDERS={orders}{more}"
+
+
+def _lived(seeds: list[int], orders: int, database: str, jobs: int) -> Iterator[Result]:
     if jobs == 1:
-        yield from (live(seed, orders) for seed in seeds)
+        yield from (live(seed, orders, database) for seed in seeds)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(live, seed, orders) for seed in seeds]
+        waiting = [pool.submit(live, seed, orders, database) for seed in seeds]
         try:
             yield from (one.result() for one in as_completed(waiting))
         finally:
@@ -138,14 +157,14 @@ class Totals:
         )
 
 
-def _tell(result: Result, *, story: bool) -> None:
+def _tell(result: Result, database: str, *, story: bool) -> None:
     print(f"\nseed {result.seed}: {len(result.breaches)} breaches; the weather: {result.weather}")
     for breach in result.breaches:
         print(f"  {breach.promise} at {breach.at_ms / 1000:.3f} s, {' '.join(breach.numbers)}: {breach.text}")
     if story:
         for text in result.stories[:1]:
             print(text)
-    print(f"again: make simulate SEEDS={result.seed} ORDERS={result.customers}\n")
+    print(f"again: {_command(result.seed, result.customers, database)}\n")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,8 @@ from paymux.channels.contract import Channel
 from paymux.channels.registry import open_channel
 from paymux.domain.limits import Limits
 from paymux.domain.people import Account, Merchant, Store, Terminal
-from paymux.kit.seal import Sealer
 from paymux.sandbox.messages import Callback
 from paymux.sandbox.world import World
-from paymux.storage.sqlite import SqliteStore
 from tests.harness.counterfeit import account_of
 from tests.harness.virtual_time import VirtualClock, VirtualLoop, run_virtually
 from tests.simulation.checkers.alive import Convergence, check_alive, convergence
@@ -34,6 +32,7 @@ from tests.simulation.checkers.kept import Kept
 from tests.simulation.checkers.secrets import Secrets
 from tests.simulation.checkers.sent import SentChecker
 from tests.simulation.checkers.told import ToldChecker
+from tests.simulation.database.opener import SQLITE, database_for
 from tests.simulation.fleet import Fleet
 from tests.simulation.history import History
 from tests.simulation.intruders import Intruder
@@ -41,7 +40,6 @@ from tests.simulation.keys import simulation_keys
 from tests.simulation.people import MerchantServer, Operator
 from tests.simulation.process import Process, Surroundings, claim_tasks
 from tests.simulation.roads import OUTAGES, TICK_S, Roads
-from tests.simulation.storms import Disk
 from tests.simulation.tills import HABITS, NEEDS, Customer, Till
 from tests.simulation.weather import Weather, Wheel, forecast
 
@@ -50,7 +48,6 @@ QUIET_S_MAX = 30 * 3_600
 QUIET_GAP_S = 10
 ASKED_AGAIN = 5
 """Every so many-th sale is asked about again at the end; all of them are held against the books."""
-STORM_S_MAX = 5.0
 _HEALED = ("15", "18")
 """Scripts that end with the faults: the wallet finds its orders again, the seller's balance is topped up."""
 _NOTIFIED = 0.9
@@ -80,11 +77,11 @@ class Result:
     """CPU seconds the day took."""
 
 
-def live(seed: int, orders: int) -> Result:
-    """Live through the day of a seed."""
+def live(seed: int, orders: int, engine: str = SQLITE) -> Result:
+    """Live through the day of a seed, with its orders kept by an engine."""
     began_s = time.process_time()
     loop = VirtualLoop()
-    result = run_virtually(Day(seed, orders, loop).run(), loop)
+    result = run_virtually(Day(seed, orders, loop, engine).run(), loop)
     result.spent_s = time.process_time() - began_s
     return result
 
@@ -102,7 +99,7 @@ def _open_once(account: Account) -> Channel:
 class Day:
     """Everything there is in town."""
 
-    def __init__(self, seed: int, orders: int, loop: VirtualLoop) -> None:
+    def __init__(self, seed: int, orders: int, loop: VirtualLoop, engine: str) -> None:
         self.seed = seed
         self._customers_wanted = orders
         self.weather: Weather = forecast(seed, orders)
@@ -116,9 +113,8 @@ class Day:
         self._kept = Kept(self.court, self.history, now_ms=now_ms, trade=self.world.bank.find)
         self._sent = SentChecker(self.court, self._kept, now_ms)
         self._told = ToldChecker(self.court, self._kept)
-        self._store = SqliteStore(":memory:", sealer=Sealer(bytes(32)), clock=self._clock, threaded=False)
-        self._kept.attach(self._store)
-        self._disk = Disk(self._store, self.weather, Random(f"disk/{seed}"))
+        self._database = database_for(engine, loop=loop, clock=self._clock, weather=self.weather, seed=seed)
+        self._told.storms = self._database.unsteady
         self.roads = Roads(
             loop=loop,
             world=self.world,
@@ -143,11 +139,11 @@ class Day:
         self._scripts, self._habits = Wheel(self.weather.scripts), Wheel(self.weather.habits)
         self._secrets = Secrets(self.court)
         self._operator = Operator(
-            self.world, self.roads, self._kept, self._store, self._fleet.door, self.history
+            self.world, self.roads, self._kept, self._database.store, self._fleet.door, self.history
         )
         self._around = Surroundings(
             loop=loop,
-            disk=self._disk,
+            database=self._database,
             roads=self.roads,
             open_channel=_open_once,
             sign=lambda note: _signature(note.body),
@@ -159,13 +155,14 @@ class Day:
     async def run(self) -> Result:
         """Live it, and judge it."""
         try:
+            await self._database.begin(self._kept.committed)
             await self._settle_in()
             await self._trade()
             await self._heal()
             await self._quiet()
             await self._judge()
         finally:
-            await self._store.close()
+            await self._database.close()
         return self._result()
 
     # -- the town is built
@@ -183,7 +180,7 @@ class Day:
             )
             for number in range(4)
         ]
-        await self._store.put_people(
+        await self._database.store.put_people(
             merchants=tuple(Merchant(merchant_sn=one, name="tea house") for one in merchants),
             stores=tuple(
                 Store(store_sn=f"158000000000000{n}", merchant_sn=merchants[n], name="first")
@@ -322,10 +319,9 @@ class Day:
     async def _storm_at(self, at_s: float) -> None:
         await asyncio.sleep(at_s)
         self._told.storms = True
-        self.history.note("fate", self._disk.storm())
-        await asyncio.sleep(0.5 + self._dice.random() * STORM_S_MAX)
-        self._disk.abate()
-        self.history.note("fate", "the disk has room")
+        self.history.note("fate", self._database.storm())
+        await asyncio.sleep(0.5 + self._dice.random() * self._database.storm_s_max)
+        self.history.note("fate", self._database.abate())
 
     async def _outage_at(self, at_s: float) -> None:
         await asyncio.sleep(at_s)
@@ -340,7 +336,7 @@ class Day:
 
     async def _heal(self) -> None:
         self.roads.calm()
-        self._disk.calm()
+        self._database.calm()
         self._fleet.crash_rate = 0.0
         for till in self._tills:
             till.calm()
@@ -358,7 +354,7 @@ class Day:
         done = asyncio.gather(*self._customers, return_exceptions=True)
         await self._fleet.only_one(Limits(worker_gap_s=QUIET_GAP_S))
         until_ms = self._clock.now_ms() + QUIET_S_MAX * 1000
-        while self._clock.now_ms() < until_ms and not self._enough(done):  # noqa: ASYNC110 - time is free here
+        while self._clock.now_ms() < until_ms and not await self._enough(done):  # noqa: ASYNC110 - time is free here
             await asyncio.sleep(QUIET_GAP_S)
         self._operating.cancel()
         if not self.court.breaches:
@@ -370,12 +366,13 @@ class Day:
         await done
         await self._ask_again()
 
-    def _enough(self, done: "asyncio.Future[Any]") -> bool:
-        return bool(self.court.breaches) or (done.done() and not self._open_work())
+    async def _enough(self, done: "asyncio.Future[Any]") -> bool:
+        return bool(self.court.breaches) or (done.done() and not await self._open_work())
 
-    def _open_work(self) -> list[str]:
-        rows = self._store._writer.execute("SELECT kind || ' ' || sn FROM due ORDER BY sn, kind").fetchall()
-        return [row[0] for row in rows]
+    async def _open_work(self) -> list[str]:
+        return [
+            row[0] for row in await self._database.rows("SELECT kind || ' ' || sn FROM due ORDER BY sn, kind")
+        ]
 
     async def _ask_again(self) -> None:
         """Some sales are asked about once more, at their own merchant's till."""
@@ -387,12 +384,12 @@ class Day:
         await self._fleet.end()
         trades = list(self.world.bank.trades.values())
         if not self.court.breaches:
-            check_quiet(self.court, self._kept, self._open_work)
+            check_quiet(self.court, self._kept, await self._open_work())
             check_books(self.court, self._kept, trades, self.world.bank.ledger)
             check_refunds(self.court, self._kept, trades)
             check_happy(self.court, self._kept, self._sent, undisturbed=self._is_undisturbed())
             self._told.end(self._sent.cancels_asked, self._loud)
-            self._secrets.scan(self._store, self.history, barcodes=self.seed % 8 == 0)
+            await self._secrets.scan(self._database.rows, self.history, barcodes=self.seed % 8 == 0)
             check_alive(self.court, self._kept, self._sent.troubles_ms, self._healed_ms)
         self.convergence = convergence(self._kept, self._sent.troubles_ms, self._healed_ms)
 
@@ -400,7 +397,7 @@ class Day:
         """Whether no process died and no disk or wallet failed on this day."""
         weather = self.weather
         deaths = weather.kills or weather.stops or weather.crash or self._fleet.deaths
-        disk = weather.storms or weather.commit_slow or weather.read_slow
+        disk = weather.storms or weather.commit_slow or weather.read_slow or self._database.unsteady
         return not (deaths or disk or weather.outages)
 
     def _result(self) -> Result:

@@ -23,7 +23,7 @@ from tests.simulation.weather import Weather
 
 if TYPE_CHECKING:
     from paymux.domain.order import Order
-    from paymux.storage.sqlite import SqliteStore
+    from paymux.storage.contract import Store
 
 OPERATOR_GAP_S = 40
 """How often somebody looks at what is unclear."""
@@ -81,7 +81,7 @@ class Operator:
         world: World,
         roads: Roads,
         kept: Kept,
-        store: "SqliteStore",
+        store: "Store",
         door: Door,
         history: History,
     ) -> None:

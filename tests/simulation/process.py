@@ -25,8 +25,8 @@ from paymux.wire.server import build_app
 from paymux.workers.notifications import NotifyRules
 from paymux.workers.runner import Workers
 from tests.harness.virtual_time import VirtualClock, VirtualLoop
+from tests.simulation.database.contract import Database
 from tests.simulation.roads import Roads
-from tests.simulation.storms import WRITES, Disk
 
 CALLBACK_BASE = "http://gateway.example"
 DRAIN_S = 20
@@ -63,7 +63,7 @@ class Surroundings:
     """What every process of a town has around it."""
 
     loop: VirtualLoop
-    disk: Disk
+    database: Database
     roads: Roads
     open_channel: Callable[[Account], Channel]
     sign: Callable[[Notification], str]
@@ -86,7 +86,8 @@ class Process:
         self._context = copy_context()
         self._context.run(_PROCESS.set, self)
         clock = _MortalClock(self, around.loop, skew_ms=skew_ms)
-        store: Store = _MortalStore(self, around.disk)  # type: ignore[assignment]  # it reaches through to one
+        self._way = around.database.way_of(name, clock)
+        store: Store = _MortalStore(self, self._way.store)  # type: ignore[assignment]  # it reaches through
         nodes = range(node * NODES_A_BLOCK, (node + 1) * NODES_A_BLOCK)
         self.desk = Desk(
             store=store,
@@ -130,9 +131,12 @@ class Process:
             await asyncio.sleep(1)
             waited_s += 1
         unended = self.calls if self.alive else 0
-        for task in list(self._tasks) if self.alive else ():
+        calls = [task for task in self._tasks if task not in self._way.tasks()]
+        for task in calls if self.alive else ():
             task.cancel()
-        await asyncio.sleep(_LAST_WORDS_S if self._tasks else 0)
+        await asyncio.sleep(_LAST_WORDS_S if calls else 0)
+        if self.alive:
+            await self._way.close()
         self.kill()
         return unended
 
@@ -141,6 +145,7 @@ class Process:
         self.alive = False
         for task in list(self._tasks):
             task.cancel()
+        self._way.cut()
 
     def owns(self, task: asyncio.Task[Any]) -> None:
         """Remember a task, to throw it away at death."""
@@ -232,33 +237,21 @@ class _MortalClock(VirtualClock):
 
 
 class _MortalStore:
-    """The store as one process reaches it: through a disk with moods, and no way through for the dead."""
+    """The store as one process reaches it: no way through for the dead."""
 
-    def __init__(self, process: Process, disk: Disk) -> None:
+    def __init__(self, process: Process, store: Store) -> None:
         self._process = process
-        self._disk = disk
+        self._store = store
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = getattr(self._disk.store, name)
-        disk, process, writes = self._disk, self._process, name in WRITES
+        method, process = getattr(self._store, name), self._process
 
-        def simply(*args: Any, **named: Any) -> Awaitable[Any]:  # noqa: ANN401 - as below
+        def reach(*args: Any, **named: Any) -> Awaitable[Any]:  # noqa: ANN401 - whatever the store takes and gives
             process.must_live()
             return method(*args, **named)  # type: ignore[no-any-return]  # every call of the store is awaited
 
-        async def reach(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the store takes and gives
-            process.must_live()
-            if disk.moody:
-                await disk.before(writes=writes)
-                process.must_live()
-            result = await method(*args, **named)
-            if disk.moody and writes:
-                await disk.stall()
-            return result
-
-        way = reach if disk.moody else simply
-        setattr(self, name, way)
-        return way
+        setattr(self, name, reach)
+        return reach
 
 
 class _MortalTransport:

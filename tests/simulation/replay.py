@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.harness.results import started_at, write_results
+from tests.simulation.database.opener import ENGINES, SQLITE
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH_SEEDS = ("0", "4242")
@@ -23,12 +24,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.replay", description=__doc__)
     parser.add_argument("--seeds", default="1..1000")
     parser.add_argument("--orders", default="100", help="customers a day (default 100)")
+    parser.add_argument("--database", choices=ENGINES, default=SQLITE, help="what keeps the orders")
     parser.add_argument("--results", default=".results/replay.json", help="the JSON file for the figures")
     options = parser.parse_args()
     began, started = time.monotonic(), started_at()
     with ThreadPoolExecutor(len(HASH_SEEDS)) as pool:
         ways = (options.seeds, backwards(options.seeds))
-        both = pool.map(lambda way, seed: digests(way, options.orders, seed), ways, HASH_SEEDS)
+        both = pool.map(
+            lambda way, seed: digests(way, options.orders, seed, options.database), ways, HASH_SEEDS
+        )
         first, second = both
     different = sorted(seed for seed in first if first[seed] != second.get(seed))
     print(
@@ -47,7 +51,7 @@ def backwards(seeds: str) -> str:
     return ",".join("..".join(reversed(part.split(".."))) for part in reversed(seeds.split(",")))
 
 
-def digests(seeds: str, orders: str, hash_seed: str) -> dict[int, str]:
+def digests(seeds: str, orders: str, hash_seed: str, database: str = SQLITE) -> dict[int, str]:
     """Live the days in a process of their own; seed → hash of its history."""
     command = [
         sys.executable,
@@ -59,6 +63,8 @@ def digests(seeds: str, orders: str, hash_seed: str) -> dict[int, str]:
         seeds,
         "--orders",
         orders,
+        "--database",
+        database,
     ]
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

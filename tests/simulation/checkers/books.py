@@ -1,7 +1,7 @@
 """Two sets of books, compared to the fen when all is quiet, and what is still open (M1, M2, M3)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from paymux.sandbox.ledger import Ledger
 from paymux.sandbox.records import Trade
@@ -85,13 +85,12 @@ def check_refunds(court: Court, kept: Kept, trades: Iterable[Trade]) -> None:
         )
 
 
-def check_quiet(court: Court, kept: Kept, open_work: Callable[[], list[str]]) -> None:
+def check_quiet(court: Court, kept: Kept, left: list[str]) -> None:
     """After the last fault everything came to a definite end, and no work is left (M1)."""
     for sn, order in kept.orders.items():
         court.holds(order.status in DEFINITE, "M1", (sn,), "is still {}", _shown(order))
         waiting = order.refunding
         court.holds(not waiting, "M1", (sn,), "{} fen are still reserved: {}", waiting, _shown(order))
-    left = open_work()
     court.holds(not left, "M1", (), "work is left: {}", left[:5])
 
 

@@ -1,18 +1,17 @@
-"""What the database holds, seen by SQLite's own triggers at the moment of each commit.
+"""What the database holds, seen by its own triggers at the moment of each commit.
 
-The witness hangs at the writer's connection: it sees every row that is written, by whatever code, and learns
-which of them were committed together. From that it keeps books of its own and holds every change against the
-laws of money, the table of statuses and what the wallets truly did.
+The witness (database/witness.py) sees every row that is written, by whatever code, and learns which of them
+were committed together. From that it keeps books of its own and holds every change against the laws of money,
+the table of statuses and what the wallets truly did.
 """
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from paymux.sandbox.records import Trade
-from paymux.storage.sqlite import SqliteStore
 from tests.simulation.checkers.court import Court
+from tests.simulation.database.witness import Fact
 from tests.simulation.history import History
 
 DEFINITE = frozenset({"PAID", "PAY_CANCELED", "REFUNDED", "PARTIAL_REFUNDED", "CANCELED"})
@@ -86,26 +85,6 @@ class KeptMovement:
     error_code: str = ""
 
 
-_ORDER_NOW = "NEW.sn, NEW.status, NEW.version, NEW.paid, NEW.refunded, NEW.refunding, NEW.undo_tsn"
-_ORDER_BORN = (
-    "NEW.merchant_id, NEW.client_sn, NEW.total, NEW.channel, NEW.account, NEW.sub_payway, NEW.ctime_ms, "
-    "NEW.deadline_ms, NEW.notify_url <> ''"
-)
-_MOVEMENT = "NEW.sn, NEW.tsn, NEW.kind, NEW.amount, NEW.refund_request_no, NEW.status, NEW.error_code"
-_TRIGGERS = {
-    "order_born": f"INSERT ON main.orders BEGIN SELECT kept_order('', 0, {_ORDER_NOW}, {_ORDER_BORN});",
-    "order_changed": (
-        "UPDATE OF status, version, paid, refunded, refunding, undo_tsn ON main.orders "
-        f"BEGIN SELECT kept_change(OLD.status, OLD.version, {_ORDER_NOW});"
-    ),
-    "movement_born": f"INSERT ON main.transactions BEGIN SELECT kept_movement({_MOVEMENT});",
-    "movement_changed": f"UPDATE ON main.transactions BEGIN SELECT kept_movement({_MOVEMENT});",
-    "notified": "INSERT ON main.notifications BEGIN SELECT kept_note(NEW.sn, NEW.body);",
-}
-
-Fact = tuple[str, tuple[Any, ...]]
-
-
 class Kept:
     """The committed state, and the laws it is held against."""
 
@@ -130,7 +109,6 @@ class Kept:
         self._history = history
         self._now_ms = now_ms
         self._trade = trade
-        self._written: list[Fact] = []
 
     def proved(self, sn: str, body: bytes, *, by: str) -> None:
         """The wallet's own word reaches the gateway: a success of this order over its amount is a proof."""
@@ -153,41 +131,8 @@ class Kept:
         if trade is None or trade.state in {"REVERSED", "CLOSED"}:
             self._undone_there.add(sn)
 
-    def attach(self, store: SqliteStore) -> None:
-        """Hang triggers at the store's writer and learn of its commits."""
-        connection: sqlite3.Connection = store._writer
-        for name, count in (("kept_order", 18), ("kept_change", 9), ("kept_movement", 7), ("kept_note", 2)):
-            connection.create_function(name, count, self._listener(name))
-        for name, text in _TRIGGERS.items():
-            connection.execute(f"CREATE TEMP TRIGGER witness_{name} AFTER {text} END")
-        commits = store._commits
-        plain_commit, plain_roll_back = commits._commit, commits._roll_back
-
-        def commit() -> sqlite3.Error | None:
-            error = plain_commit()
-            if error is None:
-                self._committed()
-            return error
-
-        def roll_back() -> None:
-            self._written.clear()
-            plain_roll_back()
-
-        commits._commit = commit  # type: ignore[method-assign]  # the witness stands beside the writer
-        commits._roll_back = roll_back  # type: ignore[method-assign]  # as above
-
-    def _listener(self, name: str) -> Callable[..., int]:
-        written = self._written
-
-        def listen(*row: Any) -> int:  # noqa: ANN401 - a row
-            written.append((name, row))
-            return 0
-
-        return listen
-
-    def _committed(self) -> None:
-        facts = self._written.copy()
-        self._written.clear()
+    def committed(self, facts: list[Fact]) -> None:
+        """Take in what was written in one commit."""
         told = [(str(row[0]), str(row[1])) for name, row in facts if name == "kept_note"]
         for name, row in facts:
             if name == "kept_movement":

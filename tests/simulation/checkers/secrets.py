@@ -1,9 +1,10 @@
 """No secret ever leaves its sealed place: not into logs, not into history, not into notifications (M9)."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from paymux.domain.people import Terminal
-from paymux.storage.sqlite import SqliteStore
 from tests.simulation.checkers.court import Court
 from tests.simulation.history import History
 
@@ -15,6 +16,9 @@ _COLUMNS = {
     "orders": ("digest", "detail", "description", "error_message"),
     "transactions": ("error_message",),
 }
+
+Rows = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
+"""SQL → what is committed."""
 
 
 class Secrets:
@@ -40,28 +44,27 @@ class Secrets:
             if secret in text:
                 self._court.breach("M9", (), f"{where} shows a secret: {text[:300]}")
 
-    def scan(self, store: SqliteStore, history: History, *, barcodes: bool) -> None:
+    async def scan(self, rows: Rows, history: History, *, barcodes: bool) -> None:
         """Read what is stored; with `barcodes`, each order's history for its own barcode, too."""
-        execute = store._writer.execute
         for table, columns in _COLUMNS.items():
-            texts = execute(f"SELECT {_JOIN.join(columns)} FROM {table}")  # noqa: S608 - names from above
+            texts = await rows(f"SELECT {_JOIN.join(columns)} FROM {table}")  # noqa: S608 - names from above
             self.read(table, "\n".join(row[0] for row in texts))
         if barcodes:
-            self._scan_barcodes(store, history)
+            await self._scan_barcodes(rows, history)
 
-    def _scan_barcodes(self, store: SqliteStore, history: History) -> None:
-        execute = store._writer.execute
+    async def _scan_barcodes(self, rows: Rows, history: History) -> None:
+        told: defaultdict[str, list[str]] = defaultdict(list)
+        for client_sn, text in await rows(
+            "SELECT client_sn, text FROM events JOIN orders USING (bucket, merchant_id, sn)"
+        ):
+            told[client_sn].append(text)
         sales = {
             line.about: line.text for line in history.lines if line.who == "till" and line.what == "→ pay"
         }
         for client_sn, body in sales.items():
             text = body if isinstance(body, str) else body.decode()
             barcode = text.partition('"dynamic_id":"')[2].partition('"')[0]
-            rows = execute(
-                "SELECT text FROM events JOIN orders USING (bucket, merchant_id, sn) WHERE client_sn = ?",
-                (client_sn,),
-            )
-            seen = any(barcode in row[0] for row in rows)
+            seen = any(barcode in one for one in told[client_sn])
             self._court.holds(
                 not (barcode and seen), "M9", (client_sn,), "its history shows the whole barcode"
             )
