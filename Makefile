@@ -7,6 +7,8 @@ ARGS         ?=
 SEEDS        ?= 1..1000
 ORDERS       ?= 1000
 CYCLES       ?= 1000
+CLAIMS       ?= 100000
+REFUNDS      ?= 10000
 ROUNDS       ?= 10
 SEED         ?=
 RUNS         ?= 1000000
@@ -22,7 +24,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .tools/pip-tools/bin/pip-compi
 MAKEFLAGS     += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check simulate replay mutants reliability kill9 failover fuzz bench lock sdk-tools clean
+.PHONY: help demo test check simulate replay mutants reliability kill9 contend failover fuzz bench lock sdk-tools clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -54,6 +56,9 @@ reliability: .venv/.dev ## write docs/reliability.md anew from the figures of th
 
 kill9: .venv/.dev ## kill the gateway CYCLES times under load (SEED repeats a run), and weigh the books
 	@$(BIN)/python -m tests.kill9 --cycles "$(CYCLES)" --seed "$(SEED)" $(ARGS)
+
+contend: .venv/.dev ## let processes fight on PostgreSQL for CLAIMS pieces of work and REFUNDS refunds (SEED repeats a run)
+	@$(BIN)/python -m tests.contention --claims "$(CLAIMS)" --refunds "$(REFUNDS)" --seed "$(SEED)" $(ARGS)
 
 failover: .venv-failover/.made .tools/etcd/.made ## kill, freeze and swap the leader of three PostgreSQL servers ROUNDS times each (SEED repeats a run)
 	@PYTHONPATH=src .venv-failover/bin/python -m tests.failover --rounds "$(ROUNDS)" --seed "$(SEED)" $(ARGS)

@@ -249,6 +249,12 @@ def fetch(dsn: str, statement: str) -> list[tuple[Any, ...]]:
         return thread.submit(lambda: asyncio.run(fetched())).result()
 
 
+def version_of(dsn: str) -> str:
+    """What the server calls itself, as `15.18`."""
+    [(text,)] = fetch(dsn, "SHOW server_version")
+    return str(text).partition(" ")[0]
+
+
 def everything(dsn: str) -> bytes:
     """All rows of a schema as text, to look for what must not be there."""
     names = fetch(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")

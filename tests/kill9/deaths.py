@@ -227,7 +227,9 @@ async def server_dies(era: Era, _: Death, dice: random.Random) -> list[str]:
     await asyncio.sleep(dice.uniform(0, LIFE_S))
     with era.trouble():
         pids = fetch(era.dsn, "SELECT pid FROM pg_stat_activity WHERE application_name = 'paymux'")
-        os.kill(dice.choice(pids)[0], signal.SIGKILL)
+        pid = dice.choice(pids)[0]
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: _is_buried(pid), within_s=START_S, what="the server has noticed")
         if dice.random() < 0.6:
             await _answers_again(era)
         era.gateway.kill()
@@ -263,6 +265,15 @@ async def _died(era: Era) -> bool:
     era.gateway.kill()
     assert by_itself in {None, SIGKILLED}, f"exit code {by_itself}: {process.text[-2000:]}"
     return by_itself == SIGKILLED
+
+
+def _is_buried(pid: int) -> bool:
+    """Whether its parent has seen that it is dead; until then a server takes calls that it will cut off."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 async def _fails(era: Era, *, within_s: float) -> bool:

@@ -4,6 +4,7 @@ It knows the gateway by the printed protocol only. An answer is compared with wh
 was sent: answers that overtake each other contradict nobody.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -129,6 +130,7 @@ class Memory:
         self.sales: dict[str, Sale] = {}
         self.answers = 0
         self.deaths: list[str] = []
+        self.last_death_s = 0.0
         self.findings: list[Finding] = []
         self.secrets: set[str] = set()
         self.barcodes: set[str] = set()
@@ -136,6 +138,11 @@ class Memory:
     def note(self, breach: Breach, text: str, number: str = "") -> None:
         """Keep a broken promise."""
         self.findings.append(Finding(breach, text, number))
+
+    def died(self, kinds: list[str]) -> None:
+        """Keep how the gateway died."""
+        self.deaths += kinds
+        self.last_death_s = time.monotonic()
 
     def deaths_since(self, sale: Sale) -> list[str]:
         """How the gateway died while this sale was under way, and after."""

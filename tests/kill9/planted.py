@@ -1,30 +1,18 @@
 """A harness that cannot fail proves nothing: known faults, planted into a copy of the gateway, to be caught.
 
-`python -m tests.kill9 --plant sends-before-intent` must end with exit code 1. Each plant is one exact
-replacement in one file; a plant whose place is gone stops the run instead of testing nothing.
+`python -m tests.kill9 --plant sends-before-intent` must end with exit code 1.
 """
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-import paymux
+from tests.harness.planted import Fault, run_with
 from tests.kill9.memory import Breach
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plant:
-    """A fault: where, what, under which deaths it shows, and as what it must be caught."""
+class Plant(Fault):
+    """A fault, under which deaths it shows, and as what it must be caught."""
 
-    file: str
-    old: str
-    new: str
     kinds: str
     caught_as: frozenset[Breach]
     cycles: int = 20
@@ -104,27 +92,8 @@ PLANTED = {
 
 def run_planted(name: str, *, seed: str) -> int:
     """Run the harness against a copy of the gateway with this fault; return its exit code."""
-    with tempfile.TemporaryDirectory(prefix="paymux-planted-") as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(Path(paymux.__file__).parent, source / "paymux")
-        fault = PLANTED[name]
-        plant(source / "paymux", fault)
-        how = ["--seed", seed, "--cycles", str(fault.cycles), "--kinds", fault.kinds]
-        how += ["--glance", "1", "--rest", "55", "--folder", folder, "--figures", ""]
-        how += ["--brisk"] if fault.brisk else []
-        return subprocess.run(
-            [sys.executable, "-m", "tests.kill9", *how],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(source)},
-            check=False,
-        ).returncode
-
-
-def plant(package: Path, fault: Plant) -> None:
-    """Put a fault in its place; raises `ValueError` when the place is not there exactly once."""
-    file = package / fault.file
-    text = file.read_text("utf-8")
-    if text.count(fault.old) != 1:
-        message = f"{fault.file} has changed: the fault's place is there {text.count(fault.old)} times"
-        raise ValueError(message)
-    file.write_text(text.replace(fault.old, fault.new), "utf-8")
+    fault = PLANTED[name]
+    how = ["--seed", seed, "--cycles", str(fault.cycles), "--kinds", fault.kinds]
+    how += ["--glance", "1", "--rest", "55", "--folder", "{folder}", "--figures", ""]
+    how += ["--brisk"] if fault.brisk else []
+    return run_with(fault, "tests.kill9", *how)

@@ -13,11 +13,15 @@ IN_START_UP = frozenset({"start-up", "first start"})
 
 @dataclass
 class Report:
-    """The run's figures; `kinds` counts deaths, `skipped` says what was not tried and why."""
+    """The run's figures; `kinds` counts deaths, `skipped` says what was not tried and why.
+
+    `postgresql` is the server's version, when there is one.
+    """
 
     command: str
     seed: str
     started: str = field(default_factory=started_at)
+    postgresql: str = ""
     orders: int = 0
     answers: int = 0
     troubled: int = 0
@@ -63,7 +67,7 @@ class Report:
             "failures": len(self.findings),
             "kinds": dict(sorted(self.kinds.items())),
         }
-        write_results(path, figures)
+        write_results(path, figures | ({"postgresql": self.postgresql} if self.postgresql else {}))
 
     def _bound(self) -> str:
         """The rule of three: with no failure in N cycles, the rate is below 3/N with 95 % confidence."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.children import Child, street
-from tests.harness.postgres import new_schema, private_server
+from tests.harness.postgres import new_schema, private_server, version_of
 from tests.kill9.deaths import KINDS
 from tests.kill9.disk import why_no_mount
 from tests.kill9.era import Era
@@ -91,6 +91,8 @@ class Run:
         habits = Habits(brisk=self._options.brisk, wechat_qr=plan.wechat_qr)
         opened = AsyncExitStack()
         server = opened.enter_context(private_server(durable=True)) if self._options.server else None
+        if server:
+            self.report.postgresql = version_of(server.dsn)
         era = Era(
             plan,
             self._folder / f"era-{plan.number}",
@@ -124,7 +126,7 @@ class Run:
 
     async def _die(self, era: Era, death: Death, dice: random.Random) -> None:
         kinds = await KINDS[death.kind](era, death, dice)
-        era.memory.deaths += kinds
+        era.memory.died(kinds)
         self.report.kinds.update(kinds)
         self.report.later_visits += any(kind.startswith("at ") for kind in kinds) and not death.is_first
 

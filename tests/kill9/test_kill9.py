@@ -1,6 +1,7 @@
 """The harness in short: a dozen deaths end well, a planted fault does not, and its parts can tell the two."""
 
 import asyncio
+import random
 import re
 import shutil
 import subprocess
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 
 import paymux
+from tests.harness.live import Wallets
+from tests.harness.planted import ROOT, plant
 from tests.kill9.canaries import leaks
 from tests.kill9.deaths import KINDS
-from tests.kill9.memory import Breach, Sale, Told
+from tests.kill9.memory import Breach, Memory, Sale, Told
 from tests.kill9.plan import FIRST, ON_A_SERVER, ON_A_SMALL_DISK, WEIGHTS, Plan, eras
-from tests.kill9.planted import PLANTED, ROOT, plant
+from tests.kill9.planted import PLANTED
 from tests.kill9.run import Options, Run
+from tests.kill9.tills import Story, Tills, Unanswered
 
 SEED = "2718"
 QUICK = ("answers-before-commit", "sends-before-intent", "logs-barcodes")
@@ -102,6 +106,28 @@ def test_a_shop_remembers(told: Told, shown: dict[str, str]) -> None:
     sale = Sale(client_sn="C", shop=0, wallet="alipay", qr=False, script="00", total=100, born=0)
     assert list(sale.hear(truth, Told(sn="7"))) == []
     assert len(list(sale.hear(truth | shown, told))) >= 1
+
+
+def test_a_till_is_patient_with_lives_that_are_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives up on a gateway that lives and does not answer, not on one that is killed again and again."""
+    monkeypatch.setattr("tests.kill9.tills.GIVE_UP_S", 0.2)
+    memory = Memory()
+    tills = Tills([], memory, Wallets(None, ""), ear_url="", seed="")  # type: ignore[arg-type]  # nobody is called
+    sale = Sale(client_sn="C", shop=0, wallet="alipay", qr=False, script="00", total=100, born=0)
+    story = Story(tills, None, sale, random.Random(1))  # type: ignore[arg-type]  # as above
+    calls = 0
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        if len(memory.deaths) < 10:
+            memory.died(["load"])
+        raise Unanswered
+
+    with pytest.raises(Unanswered):
+        asyncio.run(story._surely(call))
+    assert len(memory.deaths) == 10
+    assert calls > 10
 
 
 def test_a_leak_is_found() -> None:

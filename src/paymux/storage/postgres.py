@@ -252,7 +252,8 @@ class PostgresStore(SqlStore):
             return [await _takes_effect(self._plain, *batch[0])]
 
         async def write(link: Link) -> list[bool]:
-            return [await _takes_effect(link, query, parameters) for query, parameters in batch]
+            held = {at: await _takes_effect(link, *batch[at]) for at in _in_the_order_of_rows(batch)}
+            return [held[at] for at in range(len(batch))]
 
         return await self._plain.transact(write)
 
@@ -283,6 +284,23 @@ async def _until_it_is_up(dsn: str, clock: Clock) -> None:
 def _note_of(delivery: _Delivery) -> Row:
     note = delivery[0]
     return (note.bucket, note.merchant_id, note.notification_id)
+
+
+_WRITTEN = {"mark_asked": (0, 1), "put_off": (1, 1), "drop_due": (1, 0)}
+"""Query → its table, numbered as a batch of changes comes by them, and where its row's key begins."""
+
+
+def _in_the_order_of_rows(batch: list[_Write]) -> list[int]:
+    """Whose turn it is when: processes that write the same rows must not wait for each other crosswise."""
+
+    def row(at: int) -> Row:
+        query, parameters = batch[at]
+        if query not in _WRITTEN:
+            return (2, query)
+        table, key = _WRITTEN[query]
+        return (table, *parameters[key : key + 4])
+
+    return sorted(range(len(batch)), key=row)
 
 
 def _due_of(note: Notification, run_at_ms: int) -> Row:

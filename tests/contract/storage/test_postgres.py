@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from paymux.domain.errors import ConfigurationBroken, StorageFailed
-from paymux.domain.order import OrderStatus
+from paymux.domain.order import Order, OrderStatus
 from paymux.kit.clock import SystemClock
 from paymux.storage import lane, link
 from paymux.storage.contract import Store
@@ -18,9 +18,9 @@ from paymux.storage.opener import open_store
 from paymux.storage.postgres import PostgresStore
 from paymux.storage.queries import POSTGRES_SQL
 from tests.contract.storage.conftest import SEALER, Engine
-from tests.contract.storage.makers import an_event, an_order, intent, next_version, paid
+from tests.contract.storage.makers import NOW_MS, a_due, an_event, an_order, intent, next_version, paid
 from tests.harness.cable import Cable, cable_to
-from tests.harness.postgres import private_server
+from tests.harness.postgres import fetch, private_server
 
 pytestmark = pytest.mark.postgres
 Found = TypeVar("Found")
@@ -246,6 +246,32 @@ def test_what_waits_shares_a_commit(engine: Engine) -> None:
         assert len(commits) == 2
 
     engine.run(story)
+
+
+def test_processes_that_write_the_same_rows_never_wait_crosswise() -> None:
+    """Rights to ask and due work in one batch, in opposite orders."""
+
+    async def story(one: Store, other: Store) -> None:
+        orders = [an_order(number) for number in range(40)]
+        assert all(await asyncio.gather(*(one.save(intent(order)) for order in orders)))
+
+        async def write(store: Store, its: list[Order], at_ms: int) -> None:
+            rows = [store.put_off(a_due(order), run_at_ms=at_ms) for order in its]
+            rights = [store.mark_asked(order.key, now_ms=at_ms, gap_ms=0) for order in reversed(its)]
+            await asyncio.gather(*rows, *rights)
+
+        for at_ms in range(NOW_MS + 1, NOW_MS + 30):
+            await asyncio.gather(write(one, orders, at_ms), write(other, orders[::-1], at_ms))
+
+    async def told(dsn: str) -> None:
+        stores = [await open_store(dsn, sealer=SEALER, clock=SystemClock()) for _ in range(2)]
+        await story(*stores)
+        for store in stores:
+            await store.close()
+
+    with private_server() as server:
+        asyncio.run(told(server.dsn))
+        assert fetch(server.dsn, "SELECT sum(deadlocks) FROM pg_stat_database") == [(0,)]
 
 
 def test_a_process_older_than_the_schema_loses_only_speed(engine: Engine) -> None:
