@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bench import load
 from bench.findings import Bench, Finding, Meter, drive, over, quantile
 from bench.processes import Program
+from bench.sale import TABLES
 from bench.stock import Stock
 from bench.stock import load as fill
 from bench.systems import paymux
@@ -24,6 +25,8 @@ _CALM_S = 5
 """Until what was begun before has come to its end."""
 _ASKED = 2_000
 """Old orders that are asked for, here and there."""
+
+_SIZES = "SELECT pg_table_size($1::text::regclass), pg_indexes_size($1::text::regclass)"
 
 
 class _Place(NamedTuple):
@@ -44,13 +47,14 @@ def measure(bench: Bench) -> list[Finding]:
     sizes = sorted({_LEAST, min(_USUAL, most), most})
     with ExitStack() as stack:
         places = [_place(bench, stack, size) for size in sizes]
+        space = _space(places[-1])
         for number in range(bench.sizes.rounds + 1):
             bench.say(f"growth: round {number} of {bench.sizes.rounds}")
             for place in places:
                 _round(bench, place, number)
         bench.say(f"growth: {_IDLE_S} s of idleness")
         idle = _idle(places)
-    return [*_figures(places), *_ratios(places), *idle]
+    return [*_figures(places), *_ratios(places), *idle, *space]
 
 
 def _place(bench: Bench, stack: ExitStack, size: int) -> _Place:
@@ -86,6 +90,19 @@ def _round(bench: Bench, place: _Place, number: int) -> None:
             "query p50 ms": quantile(asked.waits_s, 0.5) * 1000,
         }.items():
             place.found.setdefault(name, []).append(value)
+
+
+def _space(place: _Place) -> list[Finding]:
+    """Bytes on disk of a settled order, by table: rows (long texts, too) and indexes."""
+    assert place.program.database is not None
+    found = []
+    for table in TABLES:
+        sizes = place.program.database.row(_SIZES, table)
+        for name, size in zip(("rows", "indexes"), sizes, strict=True):
+            each = size / place.stock.size
+            found.append(Finding(name=f"{name} of {table}, per order", unit="bytes", values=[each]))
+    total = sum(one.median for one in found)
+    return [*found, Finding(name="space per order", unit="bytes", values=[total])]
 
 
 def _idle(places: list[_Place]) -> list[Finding]:

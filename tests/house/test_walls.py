@@ -16,7 +16,8 @@ ROOMS = (
     "channels/transport", "channels/wechat/__init__", "channels/wechat/channel",
     "cli/__init__", "cli/main", "domain/__init__", "domain/order", "flows/__init__", "flows/pay",
     "kit/__init__", "kit/clock", "sandbox/__init__", "sandbox/server",
-    "storage/__init__", "storage/contract", "storage/opener", "storage/postgres", "storage/sqlite",
+    "storage/__init__", "storage/citus", "storage/contract", "storage/opener", "storage/postgres",
+    "storage/sqlite",
     "wire/__init__", "wire/server", "workers/__init__", "workers/recovery",
 )  # fmt: skip
 
@@ -30,7 +31,10 @@ RIGHT = {
     "channels/registry": "import paymux.channels.alipay.channel\nimport paymux.channels.wechat.channel",
     "channels/alipay/channel": "import paymux.channels.alipay\nimport paymux.domain.order",
     "channels/transport": "import aiohttp",
-    "storage/opener": "import paymux.storage.postgres\nimport paymux.storage.sqlite",
+    "storage/opener": (
+        "import paymux.storage.citus\nimport paymux.storage.postgres\nimport paymux.storage.sqlite"
+    ),
+    "storage/citus": "import paymux.storage.postgres",
     "storage/postgres": "import asyncpg\nimport paymux.storage.contract",
     "storage/sqlite": "import sqlite3\nimport paymux.storage.contract",
     "domain/order": "import msgspec",
@@ -53,6 +57,7 @@ WRONG = [
     ("flows/pay", "import paymux.channels.alipay.channel", "registry-knows-channels"),
     ("flows/pay", "import paymux.storage.sqlite", "opener-knows-engines"),
     ("wire/server", "import paymux.storage.postgres", "opener-knows-engines"),
+    ("workers/recovery", "import paymux.storage.citus", "opener-knows-engines"),
     ("flows/pay", "import asyncpg", "edges-know-no-engine"),
     ("workers/recovery", "import paymux.storage.opener", "app-knows-openers"),
     ("flows/pay", "import paymux.channels.registry", "app-knows-openers"),

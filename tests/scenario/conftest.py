@@ -1,7 +1,7 @@
 """Every story is told on SQLite; those about money in doubt are told on PostgreSQL, too, in `make test`.
 
 The others take minutes (`pytest -m "slow and postgres" tests/scenario`): hours of virtual time are thousands
-of looks for due work, and each is a journey to the server.
+of looks for due work, and each is a journey to the server. So does PostgreSQL under the rules of Citus.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import town
+from tests.harness.citus_rules import Judge, distribute, watch
 from tests.harness.postgres import drop_schema, new_schema, server
 from tests.harness.virtual_postgres import stop_the_clock
 
@@ -19,12 +20,20 @@ _ALWAYS = frozenset({"test_crash_points", "test_doubt", "test_operator", "test_r
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Call the long ones slow."""
     for item in items:
-        on_server = item.path.parent == Path(__file__).parent and "[postgres" in item.name
-        if on_server and item.path.stem not in _ALWAYS:
+        if item.path.parent != Path(__file__).parent or "[sqlite" in item.name:
+            continue
+        if "[by-bucket" in item.name or item.path.stem not in _ALWAYS:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(autouse=True, params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    autouse=True,
+    params=[
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+        pytest.param("by-bucket", marks=pytest.mark.postgres),
+    ],
+)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the town keeps its orders."""
     if request.param == "sqlite":
@@ -32,7 +41,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         return
     stop_the_clock(monkeypatch)
     dsn = new_schema(server())
+    judge = Judge()
+    if request.param == "by-bucket":
+        distribute(dsn, town.SEALER)
+        judge = watch(monkeypatch)
     town.DSN.append(dsn)
     yield
     town.DSN.pop()
     drop_schema(dsn)
+    assert judge.breaches == []

@@ -14,6 +14,7 @@ from paymux.config import Settings, load
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus
 from paymux.domain.payways import PAYWAY_NAMES
+from paymux.storage.citus_schema import distribution
 
 _PAGE = 1_000
 
@@ -61,11 +62,17 @@ class ChannelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.group()
 def admin() -> None:
-    """Look at books and channels; decide what no wallet would tell."""
+    """Look at books and channels; decide what no wallet would tell; spread the database."""
 
 
 admin.add_command(resolve)
 admin.add_command(notify)
+
+
+@admin.command()
+def citus() -> None:
+    """Print the SQL that spreads the database over the workers of a Citus cluster (docs/scaling.md)."""
+    click.echo(distribution(), nl=False)
 
 
 @admin.command()

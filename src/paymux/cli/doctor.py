@@ -164,6 +164,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
     asyncio.run(_open_and_close(settings))
     shown, newest = without_password(settings.dsn), migrations()[-1]
     text = f"{shown} is PostgreSQL {facts.version}, schema {newest.number:04d}_{newest.name}"
+    if facts.is_distributed:
+        text += ", its orders distributed by Citus"
     yield _ok("database", text)
     if facts.is_standby:
         yield _fail("database", "the server is a standby", "add target_session_attrs=read-write")

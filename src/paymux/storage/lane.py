@@ -29,6 +29,16 @@ _PATIENCE_MS = 15_000
 """How long a write is tried again while the server is away or its end in doubt; longer than a failover."""
 
 
+class Takes(Protocol[Item_contra, Result_co]):
+    """Whoever takes writes: a lane, or several side by side."""
+
+    def submit(self, item: Item_contra, /) -> Awaitable[Result_co]:
+        """Write the item soon."""
+
+    async def close(self) -> None:
+        """Finish what waits; take nothing more."""
+
+
 class Alone(Protocol[Item_contra, Result_co]):
     """Writes one item; `unsure`: it may have been written before, and then that counts."""
 
@@ -72,8 +82,7 @@ class Lane(Generic[Item, Result]):
         """Write the item soon; cancelling the future does not stop the write. Fails as `StorageFailed`."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if self._closed:
-            future.set_exception(StorageFailed("the database is closed"))
-            return future
+            return _refused(future)
         self._waiting.append(_Unit(item, future, self._clock.now_ms() + _PATIENCE_MS))
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve())
@@ -142,3 +151,37 @@ class Lane(Generic[Item, Result]):
             return
         if not unit.future.done():
             unit.future.set_exception(explained(error))
+
+
+class Lanes(Generic[Item, Result]):
+    """Lanes side by side: items that are `apart` share no batch, and none waits for another.
+
+    `made` makes a lane; there are as many as `apart` has values, so it must have few.
+    """
+
+    def __init__(self, made: Callable[[], Lane[Item, Result]], apart: Callable[[Item], Hashable]) -> None:
+        self._made = made
+        self._apart = apart
+        self._lanes: dict[Hashable, Lane[Item, Result]] = {}
+        self._closed = False
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Write the item soon, as `Lane.submit` does."""
+        if self._closed:
+            return _refused(asyncio.get_running_loop().create_future())
+        place = self._apart(item)
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = self._made()
+        return lane.submit(item)
+
+    async def close(self) -> None:
+        """Finish what waits in any of them; take nothing more."""
+        self._closed = True
+        for lane in self._lanes.values():
+            await lane.close()
+
+
+def _refused(future: asyncio.Future[Result]) -> asyncio.Future[Result]:
+    future.set_exception(StorageFailed("the database is closed"))
+    return future

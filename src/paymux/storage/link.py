@@ -6,8 +6,8 @@ request: that could hit a COMMIT that waits for its standbys, and leave it half 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from paymux.domain.errors import ConfigurationBroken, PaymuxError, StorageFailed
+from paymux.kit.clock import Clock
 from paymux.kit.dsn import without_password
 from paymux.storage.rows import Row
 
@@ -28,7 +29,7 @@ _UNREACHED = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServe
 _ANSWER_S = 10
 """No statement of ours takes a second on a healthy server; a till gives up after some more."""
 _OLDEST = 15
-_SESSION = {
+SESSION = {
     "application_name": "paymux",
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "30s",
@@ -41,7 +42,19 @@ _SESSION = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
+"""What each connection asks for."""
+CITUS_SESSION = {name: value for name, value in SESSION.items() if name != "plan_cache_mode"} | {
+    # What a shard's server warns of at COMMIT reaches us only so: Citus passes it on as a remark.
+    "client_min_messages": "debug1",
+}
+"""The same where Citus plans: without their parameters most statements have no plan there."""
 _PROMISED = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
+_RECOVERY_MS = 30_000
+_RECOVERY_LOOK_MS = 250
+_IS_DISTRIBUTED = (
+    "SELECT EXISTS (SELECT FROM pg_dist_partition"
+    " WHERE logicalrelid = to_regclass('orders') AND partmethod = 'h')"
+)
 _SUSPECT = frozenset({"01000", "57P01"})
 """What the server's warning about a commit without its standbys is filed under, in every language."""
 
@@ -69,9 +82,10 @@ class Term:
 class Link:
     """One statement at a time; opened at the first one, opened again after a loss."""
 
-    def __init__(self, dsn: str, term: Term | None = None) -> None:
+    def __init__(self, dsn: str, term: Term | None = None, session: Mapping[str, str] = SESSION) -> None:
         self._dsn = dsn
         self._term = term or Term()
+        self._session = session
         self._opened_in = 0
         self._connection: asyncpg.Connection | None = None
         self._prepared: dict[str, asyncpg.prepared_stmt.PreparedStatement] = {}
@@ -151,8 +165,10 @@ class Link:
         except Exception as error:
             lost = is_lost(error)
             if lost or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                told = isinstance(error, asyncpg.PostgresConnectionError) and not connection.is_closed()
                 self.drop()
-                self._term.may_be_over(self._opened_in)
+                if not told:  # then the server is there, and speaks of a server behind it
+                    self._term.may_be_over(self._opened_in)
             if lost:
                 raise Lost(str(error)) from error
             raise
@@ -177,7 +193,7 @@ class Link:
     async def _connect(self) -> asyncpg.Connection:
         self._prepared = {}
         self._opened_in = self._term.number
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, self._session)
         connection.add_log_listener(self._hear)
         self._connection = connection
         return connection
@@ -186,14 +202,26 @@ class Link:
         self._warned = self._warned or message.sqlstate in _SUSPECT
 
 
-class Links:
-    """Some links for reading, each used by one reader at a time."""
+class _Pool:
+    """Some links, each used by one at a time."""
 
-    def __init__(self, dsn: str, size: int, term: Term | None = None) -> None:
-        self._free = [Link(dsn, term) for _ in range(size)]
+    def __init__(
+        self, dsn: str, size: int, term: Term | None = None, session: Mapping[str, str] = SESSION
+    ) -> None:
+        self._free = [Link(dsn, term, session) for _ in range(size)]
         self._all = tuple(self._free)
         self._places = asyncio.Semaphore(size)
         self._closed = False
+
+    async def close(self) -> None:
+        """Close all of them, for good."""
+        self._closed = True
+        for link in self._all:
+            await link.close()
+
+
+class Links(_Pool):
+    """Some links for reading."""
 
     async def fetch(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         """Read; once more when the connection is lost, for it may have been closed long ago."""
@@ -212,20 +240,45 @@ class Links:
             finally:
                 self._free.append(link)
 
-    async def close(self) -> None:
-        """Close all of them, for good."""
-        self._closed = True
-        for link in self._all:
-            await link.close()
+
+class Writers(_Pool):
+    """Some links for writing; whoever writes gets a free one, and asks for things as of a `Link`."""
+
+    async def fetch(self, sql: str, *parameters: object) -> list[Row]:
+        """Run one statement, as `Link.fetch` does."""
+        async with self._one() as link:
+            return await link.fetch(sql, *parameters)
+
+    async def count(self, sql: str, *parameters: object) -> int:
+        """Run one statement, as `Link.count` does."""
+        async with self._one() as link:
+            return await link.count(sql, *parameters)
+
+    async def transact(self, work: Callable[[Link], Awaitable[Result]]) -> Result:
+        """Run one transaction, as `Link.transact` does."""
+        async with self._one() as link:
+            return await link.transact(work)
+
+    @asynccontextmanager
+    async def _one(self) -> AsyncIterator[Link]:
+        async with self._places:
+            link = self._free.pop()
+            try:
+                yield link
+            except asyncio.CancelledError:
+                link.drop()
+                raise
+            finally:
+                self._free.append(link)
 
 
-async def connect(dsn: str) -> asyncpg.Connection:
+async def connect(dsn: str, session: Mapping[str, str] = SESSION) -> asyncpg.Connection:
     """Open a connection as we want it, to the first host that answers and is as the address asks.
 
     All are tried at once: a host that stands still takes calls and says nothing, and must not hide the
     others. Raises `OSError`, `TimeoutError`, `TargetServerAttributeNotMatched` or what the server said.
     """
-    trying = {asyncio.create_task(_connect(one)) for one in _each_host(dsn)}
+    trying = {asyncio.create_task(_connect(one, session)) for one in _each_host(dsn)}
     try:
         while True:
             done, trying = await asyncio.wait(trying, return_when=asyncio.FIRST_COMPLETED)
@@ -242,8 +295,10 @@ async def connect(dsn: str) -> asyncpg.Connection:
             one.cancel()
 
 
-async def _connect(dsn: str) -> asyncpg.Connection:
-    return await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SESSION, statement_cache_size=0)
+async def _connect(dsn: str, session: Mapping[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        dsn, timeout=_CONNECT_S, server_settings=dict(session), statement_cache_size=0
+    )
 
 
 def _each_host(dsn: str) -> list[str]:
@@ -259,11 +314,30 @@ def _hang_up(task: asyncio.Task[asyncpg.Connection]) -> None:
         task.result().terminate()
 
 
+async def until_it_is_up(dsn: str, clock: Clock) -> None:
+    """Wait while the server says itself that it is about to be there, after a crash for instance."""
+    until_ms = clock.now_ms() + _RECOVERY_MS
+    while clock.now_ms() < until_ms:
+        try:
+            connection = await connect(dsn)
+        except asyncpg.CannotConnectNowError:
+            await clock.sleep(_RECOVERY_LOOK_MS)
+        except Exception:  # noqa: BLE001 - whoever needs it next says what is wrong
+            return
+        else:
+            await connection.close()
+            return
+
+
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says of itself; `settings` are those a promise depends on, as it prints them."""
+    """What a server says of itself; `settings` are those a promise depends on, as it prints them.
+
+    `is_distributed`: it is a Citus coordinator, and our tables of the money path are spread over its workers.
+    """
 
     version: str
     is_standby: bool
+    is_distributed: bool
     settings: dict[str, str]
 
 
@@ -282,9 +356,11 @@ async def facts_of(dsn: str) -> ServerFacts:
             "SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(_PROMISED)
         )
         standby = await connection.fetchval("SELECT pg_is_in_recovery()")
+        has_citus = await connection.fetchval("SELECT to_regclass('pg_dist_partition') IS NOT NULL")
         return ServerFacts(
             version=await connection.fetchval("SHOW server_version"),
             is_standby=standby,
+            is_distributed=has_citus and await connection.fetchval(_IS_DISTRIBUTED),
             settings={row[0]: row[1] for row in found},
         )
     finally:

@@ -4,7 +4,9 @@ from paymux.domain.errors import ConfigurationBroken
 from paymux.kit.clock import Clock
 from paymux.kit.dsn import SQLITE, is_server
 from paymux.kit.seal import Sealer
+from paymux.storage.citus import CitusStore
 from paymux.storage.contract import Store
+from paymux.storage.link import facts_of, until_it_is_up
 from paymux.storage.postgres import PostgresStore
 from paymux.storage.sqlite import SqliteStore
 
@@ -19,7 +21,9 @@ async def open_store(dsn: str, *, sealer: Sealer, clock: Clock, threaded: bool =
     simulations on SQLite and allows `:memory:`. Raises `ConfigurationBroken` for anything else.
     """
     if is_server(dsn):
-        return await PostgresStore.open(dsn, sealer=sealer, clock=clock)
+        await until_it_is_up(dsn, clock)
+        engine = CitusStore if (await facts_of(dsn)).is_distributed else PostgresStore
+        return await engine.open(dsn, sealer=sealer, clock=clock)
     path = dsn.removeprefix(SQLITE)
     scheme, mark, _ = path.partition("://")
     if mark:

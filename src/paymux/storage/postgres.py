@@ -7,9 +7,9 @@ clean commit of our own. Time comes in as a parameter, and nothing waits for a l
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 from msgspec.structs import replace
@@ -19,8 +19,8 @@ from paymux.kit.seal import Sealer
 from paymux.storage import rows
 from paymux.storage.batch import order_of, together
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
-from paymux.storage.lane import Lane
-from paymux.storage.link import Link, Links, Term, connect, explained, facts_of, is_away
+from paymux.storage.lane import Lane, Takes
+from paymux.storage.link import SESSION, Link, Links, Term, Writers, explained, is_away
 from paymux.storage.migrate import Migration, migrations
 from paymux.storage.postgres_schema import bring_up_to_date
 from paymux.storage.queries import POSTGRES_SQL as SQL
@@ -30,45 +30,42 @@ from paymux.storage.sql_store import AccountsOf, SqlStore
 _READERS = 4
 """A question takes a fraction of a millisecond, so few connections answer many."""
 
-_RECOVERY_MS = 30_000
-_RECOVERY_LOOK_MS = 250
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_Delivery = tuple[Notification, int | None]
-_Write = tuple[str, Row]
+Delivery = tuple[Notification, int | None]
+Write = tuple[str, Row]
+Writer = Link | Writers
 
 
 class PostgresStore(SqlStore):
     """A `Store` in one schema of a PostgreSQL database; made by `open`, used by one event loop."""
 
+    _session: ClassVar[Mapping[str, str]] = SESSION
+
     def __init__(self, dsn: str, *, sealer: Sealer, clock: Clock) -> None:
         super().__init__(sealer=sealer, clock=clock)
         self._clock = clock
         term = Term()
-        self._readers = Links(dsn, _READERS, term)
-        self._intents, self._orders, self._events, self._notes, self._plain, self._rare = (
-            Link(dsn, term) for _ in range(6)
-        )
+        self._readers = Links(dsn, _READERS, term, self._session)
+        self._intents, self._orders, self._events, self._notes, self._plain = self._writers(dsn, term)
+        self._rare = Link(dsn, term, self._session)
         self._turn = asyncio.Lock()
-        self._news = self._lane_of_orders(self._intents)
-        self._changes = self._lane_of_orders(self._orders)
-        self._history: Lane[tuple[Event, ...], None] = Lane(self._add_many, self._add_one, clock=clock)
-        self._deliveries: Lane[_Delivery, None] = Lane(
-            self._deliver_many, self._deliver_one, clock=clock, about=_note_of
+        self._news: Takes[Change, bool] = self._lane_of_orders(self._intents)
+        self._changes: Takes[Change, bool] = self._lane_of_orders(self._orders)
+        self._history: Takes[tuple[Event, ...], None] = Lane(self._add_many, self._add_one, clock=clock)
+        self._deliveries: Takes[Delivery, None] = Lane(
+            self._deliver_many, self._deliver_one, clock=clock, about=note_of
         )
-        self._writes: Lane[_Write, bool] = Lane(self._write_many, self._write_one, clock=clock)
+        self._writes: Takes[Write, bool] = Lane(self._write_many, self._write_one, clock=clock)
 
     @classmethod
     async def open(
         cls, dsn: str, *, sealer: Sealer, clock: Clock, known: tuple[Migration, ...] | None = None
     ) -> "PostgresStore":
-        """Connect and bring the schema up to date.
+        """Connect to a server that can be used, and bring the schema up to date.
 
-        Raises `ConfigurationBroken` for a server that cannot be used, a newer database, a wrong master key.
+        Raises `ConfigurationBroken` for a newer database or a wrong master key.
         """
-        await _until_it_is_up(dsn, clock)
-        await facts_of(dsn)
         link = Link(dsn)
         try:
             known = migrations() if known is None else known
@@ -97,6 +94,10 @@ class PostgresStore(SqlStore):
         writers = (self._intents, self._orders, self._events, self._notes, self._plain, self._rare)
         for link in (*writers, self._readers):
             await link.close()
+
+    def _writers(self, dsn: str, term: Term) -> tuple[Writer, Writer, Writer, Writer, Writer]:
+        """Who writes new orders, changes, history, deliveries and the rest: each lane has its own link."""
+        return Link(dsn, term), Link(dsn, term), Link(dsn, term), Link(dsn, term), Link(dsn, term)
 
     # -- what SqlStore asks of an engine
 
@@ -142,9 +143,9 @@ class PostgresStore(SqlStore):
         async def spend(link: Link) -> bool:
             if device is not None and await link.fetch(SQL["terminal_of_device"], *device):
                 return False
-            if not await _takes_effect(link, "spend_activation_code", (code, now_ms)):
+            if not await takes_effect(link, "spend_activation_code", (code, now_ms)):
                 return False
-            if await _takes_effect(link, "add_terminal", terminal):
+            if await takes_effect(link, "add_terminal", terminal):
                 return True
             await link.fetch(SQL["unspend_activation_code"], code)
             return False
@@ -161,27 +162,27 @@ class PostgresStore(SqlStore):
 
     # -- changes of orders
 
-    def _lane_of_orders(self, link: Link) -> Lane[Change, bool]:
+    def _lane_of_orders(self, link: Writer) -> Lane[Change, bool]:
         """New orders and later versions go in a lane each: a statement costs what its parts cost."""
         many, one = partial(self._save_many, link), partial(self._save_one, link)
         return Lane(many, one, clock=self._clock, about=order_of)
 
-    async def _save_many(self, link: Link, changes: list[Change]) -> list[bool]:
+    async def _save_many(self, link: Writer, changes: list[Change]) -> list[bool]:
         sql, arrays = together(changes)
         held = {tuple(row) for row in await link.fetch(sql, *arrays)}
         return [order_of(change) in held for change in changes]
 
-    async def _save_one(self, link: Link, change: Change, *, unsure: bool) -> bool:
+    async def _save_one(self, link: Writer, change: Change, *, unsure: bool) -> bool:
         """Statement by statement, as SQLite does it."""
 
         async def write(change: Change) -> bool:
-            return await link.transact(lambda link: _save(link, change))
+            return await link.transact(lambda link: save_plainly(link, change))
 
         if await _without_nul_if_need_be(write, change, Change):
             return True
         return unsure and await self._was_saved(link, change)
 
-    async def _was_saved(self, link: Link, change: Change) -> bool:
+    async def _was_saved(self, link: Writer, change: Change) -> bool:
         """Tell, after a lost connection, whether it was this very change that moved the order.
 
         A new order has a number of its own, a later version a line of history of its own. What we see may
@@ -224,18 +225,18 @@ class PostgresStore(SqlStore):
 
     # -- deliveries of notifications
 
-    async def _deliver_many(self, batch: list[_Delivery]) -> list[None]:
+    async def _deliver_many(self, batch: list[Delivery]) -> list[None]:
         notes: list[Row] = []
         ended: list[Row] = []
         later: list[Row] = []
-        for note, next_ms in sorted(batch, key=_note_of):
+        for note, next_ms in sorted(batch, key=note_of):
             notes.append(rows.notification_row(note))
-            work = _due_of(note, next_ms or 0)
+            work = due_of_note(note, next_ms or 0)
             (ended if next_ms is None else later).append(work)
         await self._notes.fetch(SQL["save_deliveries"], notes, ended, later)
         return [None] * len(batch)
 
-    async def _deliver_one(self, delivery: _Delivery, *, unsure: bool) -> None:
+    async def _deliver_one(self, delivery: Delivery, *, unsure: bool) -> None:
         """What stands there already is written again; that does no harm."""
         del unsure
         note, next_ms = delivery
@@ -247,41 +248,27 @@ class PostgresStore(SqlStore):
 
     # -- everything else that is one guarded statement
 
-    async def _write_many(self, batch: list[_Write]) -> list[bool]:
+    async def _write_many(self, batch: list[Write]) -> list[bool]:
         if len(batch) == 1:
-            return [await _takes_effect(self._plain, *batch[0])]
+            return [await takes_effect(self._plain, *batch[0])]
 
         async def write(link: Link) -> list[bool]:
-            held = {at: await _takes_effect(link, *batch[at]) for at in _in_the_order_of_rows(batch)}
+            held = {at: await takes_effect(link, *batch[at]) for at in _in_the_order_of_rows(batch)}
             return [held[at] for at in range(len(batch))]
 
         return await self._plain.transact(write)
 
-    async def _write_one(self, write: _Write, *, unsure: bool) -> bool:
+    async def _write_one(self, write: Write, *, unsure: bool) -> bool:
         """In doubt the guard may answer to our own write; then somebody asks a little later than he might."""
         del unsure
-        return await _takes_effect(self._plain, *write)
-
-
-async def _until_it_is_up(dsn: str, clock: Clock) -> None:
-    """Wait while the server says itself that it is about to be there, after a crash for instance."""
-    until_ms = clock.now_ms() + _RECOVERY_MS
-    while clock.now_ms() < until_ms:
-        try:
-            connection = await connect(dsn)
-        except asyncpg.CannotConnectNowError:
-            await clock.sleep(_RECOVERY_LOOK_MS)
-        except Exception:  # noqa: BLE001 - whoever needs it next says what is wrong
-            return
-        else:
-            await connection.close()
-            return
+        return await takes_effect(self._plain, *write)
 
 
 # -- what a batch is made of
 
 
-def _note_of(delivery: _Delivery) -> Row:
+def note_of(delivery: Delivery) -> Row:
+    """Which message an attempt was about."""
     note = delivery[0]
     return (note.bucket, note.merchant_id, note.notification_id)
 
@@ -290,7 +277,7 @@ _WRITTEN = {"mark_asked": (0, 1), "put_off": (1, 1), "drop_due": (1, 0)}
 """Query → its table, numbered as a batch of changes comes by them, and where its row's key begins."""
 
 
-def _in_the_order_of_rows(batch: list[_Write]) -> list[int]:
+def _in_the_order_of_rows(batch: list[Write]) -> list[int]:
     """Whose turn it is when: processes that write the same rows must not wait for each other crosswise."""
 
     def row(at: int) -> Row:
@@ -303,7 +290,8 @@ def _in_the_order_of_rows(batch: list[_Write]) -> list[int]:
     return sorted(range(len(batch)), key=row)
 
 
-def _due_of(note: Notification, run_at_ms: int) -> Row:
+def due_of_note(note: Notification, run_at_ms: int) -> Row:
+    """The row that has a message told, as of the table's row type."""
     kind = DueKind.NOTIFY.value
     return (note.bucket, note.merchant_id, note.notification_id, kind, note.sn, run_at_ms, 0, 0)
 
@@ -326,13 +314,13 @@ async def _without_nul_if_need_be(
         return await write(clean)
 
 
-async def _save(link: Link, change: Change) -> bool:
+async def save_plainly(link: Link, change: Change) -> bool:
     """The guard first; the rest only if it held."""
     order = change.order
     if change.before is None:
-        held = await _takes_effect(link, "insert_order", rows.order_row(order))
+        held = await takes_effect(link, "insert_order", rows.order_row(order))
     else:
-        held = await _takes_effect(link, "update_order", rows.next_order_row(order, change.before))
+        held = await takes_effect(link, "update_order", rows.next_order_row(order, change.before))
     if not held:
         return False
     for movement in change.transactions:
@@ -348,6 +336,6 @@ async def _save(link: Link, change: Change) -> bool:
     return True
 
 
-async def _takes_effect(link: Link, query: str, parameters: Row) -> bool:
+async def takes_effect(link: Writer, query: str, parameters: Row) -> bool:
     """Whether a guarded statement changed its row."""
     return await link.count(SQL[query], *parameters) == 1

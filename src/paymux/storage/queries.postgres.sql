@@ -83,6 +83,12 @@ SELECT found.* FROM unnest($1::text[]) AS wanted (kind) CROSS JOIN LATERAL (
     ORDER BY run_at_ms, ref LIMIT $3
 ) AS found;
 
+-- name: due_ready_of_bucket
+-- due_ready of one bucket, for several kinds: for when not every shard can be asked.
+SELECT {due_columns} FROM due
+WHERE bucket = $1 AND kind || '' = ANY($2::text[]) AND run_at_ms <= $3 AND lease_until_ms <= $3
+ORDER BY run_at_ms, ref LIMIT $4;
+
 -- name: claim_many
 -- claim_due for many rows, each by its key and guarded alike. Returns the keys that were claimed.
 UPDATE due AS d SET lease_until_ms = $2, attempts = d.attempts + 1

@@ -11,6 +11,7 @@ from paymux.kit.seal import Sealer
 from paymux.storage.contract import Store
 from paymux.storage.opener import open_store
 from tests.contract.storage.makers import TurnedClock
+from tests.harness.citus_rules import Judge, distribute, watch
 from tests.harness.postgres import drop_schema, new_schema, server
 
 Result = TypeVar("Result")
@@ -52,15 +53,22 @@ class Engine:
         return asyncio.run(told())
 
 
-@pytest.fixture(params=["sqlite", "sqlite-inline", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty database."""
-    if request.param != "postgres":
+@pytest.fixture(params=["sqlite", "sqlite-inline", "postgres", "by-bucket"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """An empty database; `by-bucket`: PostgreSQL under the rules of Citus."""
+    if request.param.startswith("sqlite"):
         yield Engine(str(tmp_path / "paymux.db"), threaded=request.param == "sqlite")
         return
     dsn = new_schema(server())
+    judge = Judge()
+    if request.param == "by-bucket":
+        distribute(dsn, SEALER)
+        judge = watch(monkeypatch)
     yield Engine(dsn)
     drop_schema(dsn)
+    assert judge.breaches == []
 
 
 @pytest.fixture(params=["sqlite", "sqlite-inline"])

@@ -95,6 +95,8 @@ def test_close_finishes_what_waits(engine: Engine) -> None:
         with pytest.raises(StorageFailed):
             await store.save(intent(an_order(999)))
         with pytest.raises(StorageFailed):
+            await store.save(intent(an_order(999, merchant="another")))
+        with pytest.raises(StorageFailed):
             await store.order(orders[0].key)
         await store.close()
 

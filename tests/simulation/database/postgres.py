@@ -85,13 +85,13 @@ class PostgresDatabase:
         way = self._ways[_address(name)] = _Way(self, _address(name), clock, moods)
         return way
 
-    async def _connected(self, address: str) -> Any:  # noqa: ANN401 - a cable, in place of asyncpg's own connection
+    async def _connected(self, address: str, _session: object) -> Any:  # noqa: ANN401 - a cable, in place of asyncpg's own connection
         """Take the place of what connects a link: each process's address leads over its own way."""
         return await self._ways[address].connect()
 
     async def cable(self, moods: Moods | None) -> Cable:
         """A new connection to the true server."""
-        return Cable(await self._server.session(self._connect(self._dsn)), self._post, moods)
+        return Cable(await self._server.session(self._connect(self._dsn, link.SESSION)), self._post, moods)
 
     def _post(self, request: Request) -> None:
         """What is committed is seen at once; answers travel."""
