@@ -65,6 +65,10 @@ alipay_public_key = "file:{keys}/alipay.pub"
 """
 
 
+_AS_PAYMUX = ["--http", "paymux.wire.http:BoundedHttp", "--no-proxy-headers", "--no-server-header"]
+"""The floor is served as paymux is: what its server saves is no merit of the gateway."""
+
+
 class Bank(NamedTuple):
     """The wallets: where they are, and the folder with the keys of Alipay's and the shop's."""
 
@@ -145,7 +149,8 @@ def plain(name: str, folder: Path, bank: Bank, engine: Engine, *, path: str = ""
             "BENCH_WALLET": bank.url + path,
         }
         command = module("uvicorn", f"bench.{name}.app:app", "--port", "{port}", "--log-level", "warning")
-        command += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"]
+        command += ["--loop", "uvloop", "--ws", "none", "--no-access-log"]
+        command += _AS_PAYMUX if name == "floor" else ["--http", "httptools"]
         yield stack.enter_context(running(f"{name}-{engine}", folder, command, extra=where, database=kept))
 
 

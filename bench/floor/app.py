@@ -1,9 +1,11 @@
 """A bare ASGI handler: verify the body's MD5, call the wallet once, two batched commits, a small answer.
 
 Nothing is validated, decided, recovered or remembered about anything else: no gateway can be cheaper on this
-stack. A query is one SELECT. Run by uvicorn; BENCH_DATABASE and BENCH_WALLET say where things are.
+stack. A query is one SELECT. Run by uvicorn, with paymux's own settings; BENCH_DATABASE and BENCH_WALLET say
+where things are.
 """
 
+import gc
 import hashlib
 import hmac
 import os
@@ -88,6 +90,8 @@ class Floor:
         self._memory = await open_memory(os.environ["BENCH_DATABASE"])
         self._wallet = os.environ["BENCH_WALLET"] + "/pay/micropay"
         self._sns = count(7_000_000_000_000_000)
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # as paymux does
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._session:
             await send({"type": "lifespan.startup.complete"})
             await receive()

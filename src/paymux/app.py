@@ -100,6 +100,7 @@ async def open_workshop(
         transport = _transport(settings)
         opened.push_async_callback(transport.close)
         desk = _desk(settings, store, transport, ids, log=log, public_url=public_url)
+        opened.enter_context(desk.aside)
         await desk.ids.settle()
         workers = Workers(desk, notify_rules(settings, notify_key))
         opened.push_async_callback(workers.stop, drain_s=settings.shutdown_s)

@@ -43,7 +43,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a channel can do. `undo` says by which operation an order of each sub_payway is taken back."""
+    """What a channel can do. `undo` says by which operation an order of each sub_payway is taken back.
+
+    `signs_slowly`: a signature costs some 0.3 ms (RSA), so requests are built in a thread beside the loop.
+    """
 
     name: str
     payways: tuple[str, ...]
@@ -52,6 +55,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     undo: dict[SubPayway, UndoBy]
     payer_uid_needed: frozenset[SubPayway] = frozenset()
     schedule: Schedule
+    signs_slowly: bool = False
 
 
 class Pay(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ with two decimals (channels/01-alipay.md).
 """
 
 import re
-from decimal import Decimal, InvalidOperation
 
 CURRENCY = "CNY"
 FEN_MAX = 9_999_999_999
@@ -38,7 +37,5 @@ def fen_from_yuan(text: str) -> int:
     """Read `"1.2"`, `"1.20"` or `"1"` yuan as fen; raises `AmountInvalid` for anything else."""
     if not _YUAN_TEXT.fullmatch(text):
         raise AmountInvalid(text)
-    try:
-        return int(Decimal(text) * 100)
-    except InvalidOperation as error:  # pragma: no cover - the pattern above leaves no such text
-        raise AmountInvalid(text) from error
+    yuan, _, fen = text.partition(".")
+    return int(yuan) * 100 + int(fen.ljust(2, "0"))

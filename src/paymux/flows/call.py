@@ -1,5 +1,7 @@
 """One call to a channel: build, send, read, and a scrubbed transcript of it. Touches no order."""
 
+from functools import partial
+
 import msgspec
 
 from paymux.channels.contract import (
@@ -30,7 +32,8 @@ async def call(desk: Desk, order: Order, operation: Operation) -> Said:
     """Do one channel operation about an order. Never raises for what the network or the channel does."""
     channel = await desk.wallets.of(order)
     began_ms = desk.clock.now_ms()
-    request = channel.build(operation, now_ms=began_ms, nonce=desk.ids.nonce())
+    build = partial(channel.build, operation, now_ms=began_ms, nonce=desk.ids.nonce())
+    request = await desk.aside(build) if channel.capabilities.signs_slowly else build()
     if isinstance(request, Prepared):
         return Said(outcome=request, event=_event(desk, order, operation, "nothing to send: signed locally"))
     outcome, response = await _exchange(desk, channel, order, operation, request)

@@ -15,6 +15,7 @@ from paymux.domain.limits import Limits
 from paymux.domain.order import Order, OrderKey, Transaction
 from paymux.domain.payways import SubPayway
 from paymux.domain.people import Account
+from paymux.kit.aside import Aside
 from paymux.kit.clock import Clock
 from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import Ids
@@ -169,6 +170,7 @@ class Desk:
     crash: CrashPoints = field(default_factory=CrashPoints)
     bell: Bell = field(default_factory=Bell)
     turns: Turns = field(default_factory=Turns)
+    aside: Aside = field(default_factory=Aside)
 
     def callback_url(self, order: Order, *, refund_tsn: str = "") -> str:
         """Where the channel shall call us about this order: one shard look-up (DESIGN §7)."""

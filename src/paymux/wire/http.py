@@ -1,4 +1,6 @@
-"""uvicorn's HTTP/1.1 with the bounds it lacks: how large and how slow what stands around a body may be.
+"""uvicorn's HTTP/1.1 with the bounds it lacks, how large and how slow what stands around a body may be.
+
+Besides, an answer leaves in one piece, where uvicorn makes a system call for its head and one for its body.
 
 Bodies are bounded where they are read (`wire/body.py`). Heads and trailers are collected by the server before
 anybody of ours sees them: without a bound one connection fills the memory, or keeps its place for ever.
@@ -7,7 +9,7 @@ anybody of ours sees them: without a bound one connection fills the memory, or k
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from paymux.wire.body import DISCARDED_BYTES_MAX
 
@@ -60,6 +62,11 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._leaving and cycle is not None:
             cycle.keep_alive = False
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - uvicorn's own type
+        if cycle.scope["method"] != "HEAD":  # such an answer is a head without a body
+            cycle.transport = _WholeAnswer(cycle)  # type: ignore[assignment]  # it has what a cycle uses
+        super()._start_asgi_task(cycle, app)
+
     def shutdown(self) -> None:
         """Answer what is there, and what arrives within a moment; then hang up."""
         if self._leaving or not self._rests:
@@ -80,3 +87,34 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
             return
         self._look = self.loop.call_later(HEAD_WAIT_S, self._hang_up_on, cycle if resting else self)
+
+
+class _WholeAnswer:
+    """The connection, as the cycle of one request sees it: the head waits for what is written next.
+
+    uvicorn writes the head first, then each part of the body, an empty one as well.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Keep a head, send everything else."""
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is about to end."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection once what was written is sent."""
+        self._transport.close()

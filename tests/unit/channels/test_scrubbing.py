@@ -51,6 +51,36 @@ def test_no_buyer_leaves_in_alipays_words(canary: str, name: str) -> None:
     _assert_scrubbed(makers.alipay(), form.decode(), canary)
 
 
+BARCODES = ("auth_code", "dynamic_id")
+BUYERS = ("buyer_id", "buyer_user_id", "buyer_open_id", "buyer_logon_id", "buyer_user_name")
+ALIPAYS = (*BARCODES, *BUYERS, "sign", "open_id", "user_id", "seller_email", "app_auth_token")
+SPELLED = st.sampled_from([*ALIPAYS, *map(str.upper, ALIPAYS)])
+PLACES = (
+    '{"a":"1","%s":"%s","b":"2"}',
+    '{"%s" : "%s"}',
+    r'{"log":"{\"a\":\"1\",\"%s\":\"%s\"}"}',  # JSON inside JSON text
+    "biz_content=%%7B%%22a%%22%%3A%%221%%22%%2C%%22%s%%22%%3A%%22%s%%22%%7D&b=2",  # JSON inside a form
+    "biz_content=%%7B%%22%s%%22+%%3a+%%22%s%%22%%7D",
+    "a=1&%s=%s&b=2",
+    "%s=%s",
+)
+
+
+@given(canary=CANARIES, name=SPELLED, place=st.sampled_from(PLACES))
+def test_alipays_secrets_are_masked_wherever_they_stand(canary: str, name: str, place: str) -> None:
+    """Of a barcode four characters are left, of everything else nothing; what stands around it stays."""
+    masked = f"{canary[:2]}{'*' * 12}{canary[-2:]}" if name.lower() in BARCODES else "***"
+    assert makers.alipay().scrub(place % (name, canary)) == place % (name, masked)
+
+
+@given(canary=CANARIES, before=st.sampled_from("azAZ09_"), name=SPELLED)
+def test_longer_names_are_no_secrets(canary: str, before: str, name: str) -> None:
+    """`design` is not `sign`; but an encoded quote, which ends in a digit, is no part of a name."""
+    text = f"{before}{name}={canary}"
+    assert makers.alipay().scrub(text) == text
+    assert makers.alipay().scrub(f"%22{name}={canary}") != f"%22{name}={canary}"
+
+
 @given(canary=CANARIES, name=st.sampled_from(["openid", "sub_openid", "sign", "req_info"]))
 def test_no_buyer_leaves_in_wechats_words(canary: str, name: str) -> None:
     """Bare or in CDATA, whole or cut."""
