@@ -70,8 +70,11 @@ class Database(NamedTuple):
 
 
 @contextmanager
-def database(folder: Path) -> Iterator[Database]:
-    """Run a server in a folder; every commit waits for the disk, as PostgreSQL does by itself."""
-    with private_server(durable=True, folder=folder) as server:
+def database(folder: Path, *, shared_buffers: str = "") -> Iterator[Database]:
+    """Run a server in a folder; every commit waits for the disk, as PostgreSQL does by itself.
+
+    `shared_buffers`: how much it keeps in its own memory, if not the little of a test's server.
+    """
+    with private_server(durable=True, folder=folder, shared_buffers=shared_buffers) as server:
         assert server.folder is not None
         yield Database(server.dsn, server.pid, server.folder)

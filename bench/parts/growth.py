@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from bench import load
+from bench.database import database
 from bench.findings import Bench, Finding, Meter, drive, over, quantile
 from bench.processes import Program
 from bench.sale import TABLES
@@ -23,6 +24,8 @@ _USUAL = 1_000_000
 _IDLE_S = 20
 _CALM_S = 5
 """Until what was begun before has come to its end."""
+_MEMORY = "2GB"
+"""What a server keeps in its own memory: a quarter of a small machine's, as PostgreSQL's documents advise."""
 _ASKED = 2_000
 """Old orders that are asked for, here and there."""
 
@@ -60,7 +63,11 @@ def measure(bench: Bench) -> list[Finding]:
 def _place(bench: Bench, stack: ExitStack, size: int) -> _Place:
     bench.say(f"growth: {size:,} orders")
     name = f"growth-{size}"
-    program = stack.enter_context(paymux(bench.folder, bench.bank, "postgres", name=name))
+    home = bench.folder / f"{name}-server"
+    home.mkdir()
+    home.chmod(0o711)
+    kept = stack.enter_context(database(home, shared_buffers=_MEMORY))
+    program = stack.enter_context(paymux(bench.folder, bench.bank, "postgres", kept=kept, name=name))
     told = load.pay(
         program.url, count=1, concurrency=1, prefix="model", notify_url=f"{bench.bank.url}/merchant"
     )

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +67,26 @@ class Server:
 
 @contextlib.contextmanager
 def private_server(
-    *, durable: bool = False, folder: Path | None = None, programs: Path | None = None
+    *,
+    durable: bool = False,
+    folder: Path | None = None,
+    programs: Path | None = None,
+    shared_buffers: str = "",
 ) -> Iterator[Server]:
     """Start a server for this process alone; at the end it is gone, with all that it kept.
 
     `durable` leaves PostgreSQL's care for the disk as it is, else it is FORGETFUL. The server's own folder is
-    made in `folder`, which the user it runs as must be able to enter. `programs` is one of `installations()`.
+    made in `folder`, which the user it runs as must be able to enter. `programs` is one of `installations()`,
+    `shared_buffers` how much the server keeps in its own memory, little by itself.
     """
     programs = programs or _best()
     home = _place(folder) / f"paymux-pg-{uuid.uuid4().hex[:12]}"
     with contextlib.ExitStack() as use:
         use.callback(os.close, _make(home))
-        keeper = _start(home, programs, durable=durable)
+        settings = SETTINGS if durable else SETTINGS | FORGETFUL
+        if shared_buffers:
+            settings = settings | {"shared_buffers": shared_buffers}
+        keeper = _start(home, programs, settings)
         try:
             yield _server(home)
         finally:
@@ -153,7 +161,7 @@ def _shared() -> tuple[Server, int, subprocess.Popen[bytes] | None]:
             os.close(use)  # the keeper had the lock: the last user before us was gone
         programs = _best()
         use = _make(home)
-        keeper = _start(home, programs, durable=False)
+        keeper = _start(home, programs, SETTINGS | FORGETFUL)
     return _server(home), use, keeper
 
 
@@ -174,9 +182,8 @@ def _share(home: Path) -> int:
     return use
 
 
-def _start(home: Path, programs: Path, *, durable: bool) -> subprocess.Popen[bytes]:
+def _start(home: Path, programs: Path, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the keeper and wait until its server is ready. Raises RuntimeError with what they printed."""
-    settings = SETTINGS if durable else SETTINGS | FORGETFUL
     words = [f"{name}={value}" for name, value in settings.items()]
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
