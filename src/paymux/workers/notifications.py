@@ -5,6 +5,7 @@ A merchant may be told twice, never not at all while its server answers within t
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -81,7 +82,8 @@ class Notifier:
 
     async def _send(self, note: Notification) -> tuple[str, bool]:
         body = note.body.encode()
-        headers = {"Content-Type": "application/json", "Authorization": self._rules.sign(note)}
+        signature = await self._desk.aside(partial(self._rules.sign, note))
+        headers = {"Content-Type": "application/json", "Authorization": signature}
         timeout_s = self._desk.limits.notify_timeout_s
         try:
             reply = await self._desk.transport.post_to_merchant(note.url, headers, body, timeout_s)
