@@ -42,7 +42,7 @@ check: .venv/.dev ## lint, format, types, walls, rules of the house
 	@$(BIN)/lint-imports --no-cache > .venv/walls.txt || { cat .venv/walls.txt; exit 1; }
 	@$(BIN)/python -m pytest --quiet -n $(TEST_WORKERS) tests/house
 
-simulate: .venv/.dev ## live through the days of SEEDS, ORDERS customers each, under every fault; no promise may break
+simulate: .venv/.dev ## live through the days of SEEDS, ORDERS customers each, under every fault; no promise may break (ARGS="--database postgresql": on a server)
 	@$(BIN)/python -m tests.simulation --seeds "$(SEEDS)" --orders "$(ORDERS)" --jobs $(TEST_WORKERS) $(ARGS)
 
 replay: .venv/.dev ## live each day of SEEDS twice, in other orders and under other hash seeds: the histories must be equal

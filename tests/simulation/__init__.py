@@ -5,10 +5,11 @@
        tills, merchants' servers, operators, intruders      people.py, tills.py
        gateway processes that die and come back             process.py
        roads that lose, delay, double and garble            roads.py
-       both wallets, a real SQLite                          paymux.sandbox, paymux.storage
+       a real SQLite or PostgreSQL, and its bad days        database/
+       both wallets                                         paymux.sandbox
                           │
        checkers: sent (to wallets), kept (in the database), told (to tills and merchants), books
 
-Nothing here sleeps, opens a socket or rolls dice that the seed did not give: the same seed is the same day,
-byte for byte.
+Nothing here sleeps or rolls dice that the seed did not give, and everybody stands still while a database
+server is spoken to: the same seed is the same day, byte for byte.
 """

@@ -113,7 +113,9 @@ class Day:
         self._kept = Kept(self.court, self.history, now_ms=now_ms, trade=self.world.bank.find)
         self._sent = SentChecker(self.court, self._kept, now_ms)
         self._told = ToldChecker(self.court, self._kept)
-        self._database = database_for(engine, loop=loop, clock=self._clock, weather=self.weather, seed=seed)
+        self._database = database_for(
+            engine, loop=loop, clock=self._clock, weather=self.weather, seed=seed, history=self.history
+        )
         self._told.storms = self._database.unsteady
         self.roads = Roads(
             loop=loop,

@@ -131,7 +131,8 @@ class Process:
             await asyncio.sleep(1)
             waited_s += 1
         unended = self.calls if self.alive else 0
-        calls = [task for task in self._tasks if task not in self._way.tasks()]
+        writing = self._way.tasks()
+        calls = [task for task in self._tasks if task not in writing]
         for task in calls if self.alive else ():
             task.cancel()
         await asyncio.sleep(_LAST_WORDS_S if calls else 0)

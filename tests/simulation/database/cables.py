@@ -25,12 +25,18 @@ _WARNING = asyncpg.PostgresLogMessage.new(
 
 
 class Cable:
-    """What `Link` uses of an `asyncpg.Connection`. Without moods everything happens at once."""
+    """What `Link` uses of an `asyncpg.Connection`. Without moods everything happens at once.
 
-    def __init__(self, session: Session, post: Post, moods: Moods | None) -> None:
+    `lost` is told what was lost with a cut, and the statement.
+    """
+
+    def __init__(
+        self, session: Session, post: Post, moods: Moods | None, *, lost: Callable[[str, str], None]
+    ) -> None:
         self._session = session
         self._post = post
         self._moods = moods
+        self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[asyncio.Future[Any], None] = {}
         self._arrives_s = 0.0
@@ -110,6 +116,8 @@ class Cable:
             self._loop.call_soon(self._post, request)
             return
         sent_s, go_s = self._loop.time(), journey.go_s
+        if journey.loss is not None:
+            self._lost(journey.loss, sql)
         if journey.loss is Loss.REQUEST:
             self._loop.call_later(go_s, self.tear)
             return

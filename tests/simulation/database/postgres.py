@@ -16,6 +16,7 @@ from tests.simulation.database.contract import Witness
 from tests.simulation.database.moods import Moods, Storm
 from tests.simulation.database.server import Request, Server
 from tests.simulation.database.witness import TRIGGERS, on_postgres
+from tests.simulation.history import History
 from tests.simulation.weather import Weather
 
 _SEALER = Sealer(bytes(32))
@@ -29,7 +30,10 @@ STORM_S_MAX = 25.0
 class PostgresDatabase:
     """One schema, which every process reaches over connections of its own."""
 
-    def __init__(self, *, loop: VirtualLoop, clock: Clock, weather: Weather, dice: Random) -> None:
+    def __init__(
+        self, *, loop: VirtualLoop, clock: Clock, weather: Weather, dice: Random, history: History
+    ) -> None:
+        self._history = history
         self._clock = clock
         self._moods = Moods(weather, dice)
         self.storm_s_max, self.unsteady = STORM_S_MAX, self._moods.unsteady
@@ -82,16 +86,19 @@ class PostgresDatabase:
         drop_schema(self._schema)
 
     def _way(self, name: str, clock: Clock, moods: Moods | None) -> "_Way":
-        way = self._ways[_address(name)] = _Way(self, _address(name), clock, moods)
+        way = self._ways[_address(name)] = _Way(self, name, clock, moods)
         return way
 
     async def _connected(self, address: str, _session: object) -> Any:  # noqa: ANN401 - a cable, in place of asyncpg's own connection
         """Take the place of what connects a link: each process's address leads over its own way."""
         return await self._ways[address].connect()
 
-    async def cable(self, moods: Moods | None) -> Cable:
-        """A new connection to the true server."""
-        return Cable(await self._server.session(self._connect(self._dsn, link.SESSION)), self._post, moods)
+    async def cable(self, moods: Moods | None = None, *, who: str = "") -> Cable:
+        """A new connection of a process to the true server."""
+        session = await self._server.session(self._connect(self._dsn, link.SESSION))
+        return Cable(
+            session, self._post, moods, lost=lambda loss, sql: self._history.note(who, loss, "", sql)
+        )
 
     def _post(self, request: Request) -> None:
         """What is committed is seen at once; answers travel."""
@@ -104,8 +111,9 @@ class PostgresDatabase:
 class _Way:
     """A process's store, and its cables. Without moods nothing happens to them: the town's own."""
 
-    def __init__(self, database: PostgresDatabase, address: str, clock: Clock, moods: Moods | None) -> None:
-        self._postgres = PostgresStore(address, sealer=_SEALER, clock=clock)
+    def __init__(self, database: PostgresDatabase, name: str, clock: Clock, moods: Moods | None) -> None:
+        self._name = name
+        self._postgres = PostgresStore(_address(name), sealer=_SEALER, clock=clock)
         self.store: Store = self._postgres
         self._database = database
         self._moods = moods
@@ -117,7 +125,7 @@ class _Way:
             await asyncio.sleep(self._moods.connecting_s())
             if self._moods.refuses():
                 raise ConnectionRefusedError("no way through to the database")
-        cable = await self._database.cable(self._moods)
+        cable = await self._database.cable(self._moods, who=self._name)
         self._cables = [*(one for one in self._cables if not one.is_closed()), cable]
         return cable
 

@@ -15,6 +15,7 @@ from tests.simulation.database.moods import AT_ONCE, Journey, Loss, Moods
 from tests.simulation.database.opener import ENGINES, POSTGRESQL, database_for
 from tests.simulation.database.postgres import PostgresDatabase
 from tests.simulation.database.witness import Fact
+from tests.simulation.history import History
 from tests.simulation.weather import forecast
 
 Commits = list[list[Fact]]
@@ -43,7 +44,9 @@ def told(engine: str, story: Callable[[Database, VirtualClock], Awaitable[None]]
 
     async def whole() -> None:
         clock = VirtualClock(loop)
-        database = database_for(engine, loop=loop, clock=clock, weather=forecast(1, 1), seed=1)
+        database = database_for(
+            engine, loop=loop, clock=clock, weather=forecast(1, 1), seed=1, history=History(clock.now_ms)
+        )
         try:
             await database.begin(lambda facts: commits.append(facts) if facts else None)
             await story(database, clock)
@@ -114,7 +117,7 @@ def test_a_dead_process_sends_nothing_more_and_hears_nothing() -> None:
         with pytest.raises(asyncpg.ConnectionDoesNotExistError):
             await sending
         await asyncio.sleep(1)
-        await (await database.cable(None)).execute(RENAME.format("milk", 1))
+        await (await database.cable()).execute(RENAME.format("milk", 1))
         assert await database.rows("SELECT subject FROM orders") == [("milk",)]
 
     told(POSTGRESQL, story)
@@ -127,7 +130,7 @@ def test_whoever_waits_for_a_lock_goes_on_when_it_is_free() -> None:
     async def story(database: Database, _: VirtualClock) -> None:
         assert isinstance(database, PostgresDatabase)
         await database.store.save(intent(an_order(1)))
-        one, other = await database.cable(None), await database.cable(None)
+        one, other = await database.cable(), await database.cable()
         await one.execute("BEGIN")
         await one.execute("UPDATE orders SET paid = 100")
         waiting = asyncio.ensure_future(other.execute("UPDATE orders SET version = version + 1"))
@@ -151,7 +154,7 @@ def test_two_that_wait_crosswise_are_parted_by_the_server() -> None:
         assert isinstance(database, PostgresDatabase)
         for number in (1, 2):
             await database.store.save(intent(an_order(number)))
-        one, other = await database.cable(None), await database.cable(None)
+        one, other = await database.cable(), await database.cable()
         for number, cable in ((1, one), (2, other)):
             await cable.execute("BEGIN")
             await cable.execute(RENAME.format("tea", number))
