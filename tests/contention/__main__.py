@@ -59,8 +59,8 @@ async def _contend(server: Server, folder: Path, report: Report, given: argparse
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.contention", description=__doc__)
-    parser.add_argument("--claims", type=int, default=100_000, help="due rows; 0: leave this half out")
-    parser.add_argument("--refunds", type=int, default=10_000, help="refund numbers; 0: leave this half out")
+    parser.add_argument("--claims", type=int, default=110_000, help="due rows; 0: leave this half out")
+    parser.add_argument("--refunds", type=int, default=12_000, help="refund numbers; 0: leave this half out")
     parser.add_argument("--seed", default="", help="the dice; without one a seed is drawn and printed")
     parser.add_argument(
         "--brisk", action="store_true", help="single processes, and wallets that decide at once"

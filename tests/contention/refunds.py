@@ -17,7 +17,7 @@ import msgspec
 from tests.contention.brawls import WALLETS, Ask, Brawl, brawls
 from tests.contention.findings import Breach, Finding
 from tests.contention.journal import now_ms
-from tests.contention.refunds_checker import DONE, Account, Movement, Told, crossed, weigh
+from tests.contention.refunds_checker import DONE, Account, Movement, Told, crossings, weigh
 from tests.harness.children import until
 from tests.harness.live import (
     APP_ID,
@@ -56,8 +56,10 @@ CROSSED_MIN = 50
 
 
 class Tally(msgspec.Struct, kw_only=True):
-    """What a run came to. `refunds`: numbers; `contended`: of these, asked for by calls that truly crossed.
+    """What a run came to.
 
+    `refunds`: numbers; `crossed`: calls that met a refund under way at the other gateway; `contended`: the
+    numbers of both.
     `made`: refunds at the wallets; `joined`: calls that were told of a refund another till's call had made;
     `refused`: calls that found the money spoken for.
     """
@@ -105,7 +107,7 @@ async def contend_for_refunds(
         accounts = {account.sn: account for account in sold.values()}
         findings = await street.settled(within_s=BRISK_S if brisk else SETTLED_S)
         await street.look(accounts)
-        findings += [*weigh(accounts.values()), *await street.books_differ()]
+        findings += [*street.findings, *weigh(accounts.values()), *await street.books_differ()]
         tally = _tally(plans, sold)
     if 100 * tally.contended < CROSSED_MIN * tally.refunds:
         findings.append(Finding(Breach.IDLE, "tills", f"only {tally.contended} refunds were contended"))
@@ -121,6 +123,7 @@ class _Street:
         self._workers = workers
         self._opened = AsyncExitStack()
         self._tills: list[Till] = []
+        self.findings: list[Finding] = []
 
     async def __aenter__(self) -> Self:
         opened = self._opened
@@ -164,8 +167,10 @@ class _Street:
         code = barcode(brawl.wallet, int(brawl.client_sn[1:]), brawl.script)
         till = self._tills[brawl.asks[0].till]
         paid = await till.pay(code, brawl.client_sn, total_amount=str(brawl.total))
-        assert paid["result_code"] == "PAY_SUCCESS", paid
         account = Account(sn=str(paid["data"]["sn"]), total=brawl.total)
+        if paid["result_code"] != "PAY_SUCCESS":
+            self.findings.append(Finding(Breach.UPSET, account.sn, f"it was not paid at once: {paid}"))
+            return account
         if brawl.slow_ms:
             late = {"fault": "slow_ms", "slow_ms": brawl.slow_ms, "out_trade_no": account.sn}
             await self.wallets.arm(**late)
@@ -177,12 +182,13 @@ class _Street:
 
     async def _ask(self, brawl: Brawl, ask: Ask) -> Told:
         till, sent_ms = self._tills[ask.till % TILLS], now_ms()
+        who = {"client_sn": brawl.client_sn, "operator": str(ask.till)}  # so that our books know who made it
         try:
             if ask.number:
                 fields = {"refund_request_no": ask.number, "refund_amount": str(ask.amount)}
-                answer = await till.call("refund", client_sn=brawl.client_sn, operator=till.sn, **fields)
+                answer = await till.call("refund", **who, **fields)
             else:
-                answer = await till.call("cancel", client_sn=brawl.client_sn)
+                answer = await till.call("cancel", **who)
         except (NoAnswer, AssertionError) as error:
             answer = {"result_code": "none", "error_code": repr(error)}
         return Told(
@@ -217,9 +223,11 @@ class _Street:
         for sn, *now in orders:
             one = accounts[sn]
             one.status, one.paid, one.refunded, one.refunding = now
-        columns = "sn, tsn, kind, status, amount, refund_request_no"
-        for sn, *row in fetch(self._dsn, f"SELECT {columns} FROM transactions WHERE kind <> 'pay'"):  # noqa: S608 - a constant
-            accounts[sn].movements.append(Movement(*row))
+        columns = "sn, tsn, kind, status, amount, refund_request_no, operator, ctime_ms, finish_ms"
+        found = fetch(self._dsn, f"SELECT {columns} FROM transactions WHERE kind <> 'pay'")  # noqa: S608 - a constant
+        for sn, tsn, kind, status, fen, number, till, *times_ms in found:
+            by = int(till) if till else None
+            accounts[sn].movements.append(Movement(tsn, kind, status, fen, number, by, *times_ms))
         for what, sn, fen, number in await self.wallets.journal():
             if what == "pay":
                 accounts[sn].taken.append(fen)
@@ -246,13 +254,15 @@ def _tally(plans: list[Brawl], sold: dict[str, Account]) -> Tally:
     tally = Tally(sales=len(plans))
     for brawl in plans:
         account = sold[brawl.client_sn]
-        met = crossed(account.told)
+        met = list(crossings(account))
         done = [told for told in account.told if told.result == DONE]
         refunds = [one for one in account.movements if one.kind == "refund" and one.status == "SUCCESS"]
         tally.refunds += len(brawl.numbers)
-        tally.contended += len({told.ask.number for told in met} - {""})
+        tally.contended += len(
+            {number for told, one in met for number in (told.ask.number, one.number)} - {""}
+        )
         tally.calls += len(account.told)
-        tally.crossed += len(met)
+        tally.crossed += len({id(told) for told, _ in met})
         tally.made += len(refunds)
         tally.joined += len(done) - len({told.ask.number for told in done})
         tally.refused += sum(told.error == "REFUNDABLE_AMOUNT_NOT_ENOUGH" for told in account.told)

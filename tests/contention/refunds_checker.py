@@ -29,13 +29,16 @@ class Told:
 
 @dataclass(frozen=True)
 class Movement:
-    """A refund or cancel, as our tables have it."""
+    """A refund or cancel, as our tables have it. `till` made it, if known; `ended_ms` 0: it is open."""
 
     tsn: str
     kind: str
     status: str
     amount: int
     number: str
+    till: int | None = None
+    began_ms: int = 0
+    ended_ms: int = 0
 
 
 @dataclass(kw_only=True)
@@ -144,15 +147,14 @@ def _back(account: Account) -> int:
 # ---------------------------------------------------------------- did they cross at all?
 
 
-def crossed(told: list[Told]) -> list[Told]:
-    """The calls about one sale that were on their way while another gateway's process had one, too."""
-    return [
-        one
-        for one in told
-        if any(
-            one.ask.till % 2 != other.ask.till % 2
-            and one.sent_ms < other.answered_ms
-            and other.sent_ms < one.answered_ms
-            for other in told
-        )
-    ]
+def crossings(account: Account) -> Iterator[tuple[Told, Movement]]:
+    """Each call with each refund it met under way: reserved already, not ended yet, at the other gateway."""
+    for told in account.told:
+        for one in account.movements:
+            elsewhere = one.till is not None and one.till % 2 != told.ask.till % 2
+            if (
+                elsewhere
+                and one.began_ms < told.answered_ms
+                and told.sent_ms < (one.ended_ms or told.answered_ms)
+            ):
+                yield told, one

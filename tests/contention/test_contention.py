@@ -17,7 +17,7 @@ from tests.contention.findings import Breach
 from tests.contention.journal import Holding, Journal, Line, What, read
 from tests.contention.planted import PLANTED
 from tests.contention.refunds import contend_for_refunds
-from tests.contention.refunds_checker import Account, Movement, Told, crossed, weigh
+from tests.contention.refunds_checker import Account, Movement, Told, crossings, weigh
 from tests.contention.witness import Deed, Seen
 from tests.harness.planted import ROOT, plant
 from tests.harness.postgres import private_server
@@ -249,15 +249,24 @@ def test_a_till_that_was_told_untruly_is_found() -> None:
     assert Breach.UPSET in found(told=[told("none")])
 
 
-def test_only_calls_that_meet_at_different_gateways_cross() -> None:
-    """Not those that follow each other, and not those that one process answers."""
+def test_only_calls_that_meet_what_is_under_way_elsewhere_cross() -> None:
+    """Not those that come before or after it, and not those at the same gateway."""
 
     def call(till: int, sent_ms: int, answered_ms: int) -> Told:
         return Told(ask=Ask(till, "R1", 1), sent_ms=sent_ms, answered_ms=answered_ms, result="REFUND_SUCCESS")
 
-    calls = [call(0, 1, 5), call(1, 4, 9), call(2, 5, 9), call(3, 9, 12), call(5, 4, 4)]
-    assert crossed(calls) == [calls[0], calls[1], calls[2], calls[4]]
-    assert crossed([call(0, 1, 5), call(2, 1, 5)]) == []
+    calls = [call(1, 1, 5), call(1, 1, 3), call(3, 9, 12), call(2, 4, 6), call(5, 7, 9)]
+    refund = Movement("t1", "refund", "SUCCESS", 60, "R1", till=0, began_ms=3, ended_ms=9)
+    assert list(crossings(an_account(told=calls, movements=[refund]))) == [
+        (calls[0], refund),
+        (calls[4], refund),
+    ]
+    still = Movement("t1", "refund", "CREATED", 60, "R1", till=0, began_ms=3)
+    assert [told for told, _ in crossings(an_account(told=calls, movements=[still]))] == [
+        calls[0],
+        calls[2],
+        calls[4],
+    ]
 
 
 def test_the_plan_repeats_and_holds_every_kind() -> None:

@@ -78,14 +78,14 @@ def _summary(figures: Figures) -> str:
 
 
 def _contended(run: Run) -> list[str]:
-    """One row for work, one for money: they are tried and broken apart from each other."""
+    """One row for work, one for money; only what another wanted at the same moment counts as tried."""
     rows = []
     if claims := run.get("claims"):
-        tried = claims["long"]["claims"] + claims["short"]["claims"]
-        rows.append(_counted("claims that processes fought for", tried, claims["failures"], run))
+        tried = claims["long"]["contended"] + claims["short"]["contended"]
+        rows.append(_counted("claims of work that others wanted, too", tried, claims["failures"], run))
     if refunds := run.get("refunds"):
-        tried = refunds["tally"]["refunds"]
-        rows.append(_counted("refunds that tills fought for", tried, refunds["failures"], run))
+        tried = refunds["tally"]["contended"]
+        rows.append(_counted("refunds that several tills fought for", tried, refunds["failures"], run))
     return rows
 
 
@@ -229,8 +229,9 @@ equal, to the fen.
     names = (
         ("orders", "sales"),
         ("refund numbers", "refunds"),
-        ("of these asked for while the other gateway was busy with the same order", "contended"),
+        ("of these met under way at the other gateway, or meeting one", "contended"),
         ("calls", "calls"),
+        ("of these that met a refund under way at the other gateway", "crossed"),
         ("refunds made", "made"),
         ("calls that were told of a refund another call had made", "joined"),
         ("calls that found the money spoken for", "refused"),

@@ -42,6 +42,9 @@ SAVE_S = 5
 DELIVERIES_AT_ONCE_MAX = 50
 DELIVERY_TIMEOUT_S = 10
 ANSWER_MAX_BYTES = 10_000
+KEEP_ALIVE_S = 75
+"""Longer than any client keeps a resting connection, as wallets do: a request that meets one which is
+just being closed is lost, and nobody asked for that fault."""
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -134,6 +137,7 @@ class Sandbox:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
             **tls,
         )
         server = _Server(config)
