@@ -17,7 +17,8 @@ _MANY = 220
 _STATS = """
 SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
        (SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables),
-       pg_current_wal_lsn(), (SELECT wal_fpi FROM pg_stat_wal)
+       pg_current_wal_lsn(), (SELECT wal_fpi FROM pg_stat_wal),
+       (SELECT coalesce(sum(n_tup_ins + n_tup_upd), 0) FROM pg_stat_user_tables WHERE relname = 'nodes')
 """
 _WAL_COMMITS = """
 SELECT sum(count) FROM pg_get_wal_stats($1::pg_lsn, $2::pg_lsn, true)
@@ -33,12 +34,14 @@ class _Written(NamedTuple):
     wal_bytes: int
     commits: int
     images: int
+    renewals: int
 
 
 def measure(bench: Bench) -> list[Finding]:
     """Two lives of a gateway, one with more orders than the other: the difference is the orders' alone.
 
     A commit counts when it wrote something: the log has a record of it. `transactions` counts questions, too.
+    A process renews its place every second, whatever is sold: these commits of one row are taken out.
     """
     home = bench.folder / "writes"
     home.mkdir()
@@ -49,9 +52,9 @@ def measure(bench: Bench) -> list[Finding]:
     orders = _MANY - _FEW
     each = {name: (getattr(many, name) - getattr(few, name)) / orders for name in _Written._fields}
     return [
-        Finding(name="commits that write, per order", unit="", values=[each["commits"]]),
+        Finding(name="commits that write, per order", unit="", values=[each["commits"] - each["renewals"]]),
         Finding(name="transactions with the questions, per order", unit="", values=[each["transactions"]]),
-        Finding(name="row writes per order", unit="", values=[each["rows"]]),
+        Finding(name="row writes per order", unit="", values=[each["rows"] - each["renewals"]]),
         Finding(name="log per order", unit="KB", values=[each["wal_bytes"] / 1024]),
         Finding(name="whole pages in the log, per order", unit="", values=[each["images"]]),
     ]
@@ -73,6 +76,7 @@ def _life(bench: Bench, kept: Database, count: int) -> _Written:
         wal_bytes=after[2] - before[2],
         commits=int(commits),
         images=after[3] - before[3],
+        renewals=int(after[4]) - int(before[4]),
     )
 
 
