@@ -20,7 +20,7 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 _BATCH_MAX = 128
-_COMPANY = 4
+_COMPANY = 8
 _GATHER_MS = 3
 """Where many write at once, more do so within a moment: a statement costs the server more than its rows. Who
 writes alone never waits."""
