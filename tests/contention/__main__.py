@@ -31,7 +31,7 @@ def main() -> int:
     say(report.command)
     began_s = time.monotonic()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="paymux-contention-"))
-    with private_server(durable=True) as server:
+    with private_server(durable=not given.brisk) as server:
         report.postgresql = version_of(server.dsn)
         asyncio.run(_contend(server, folder, report, given))
     say(report.table())
@@ -62,9 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--claims", type=int, default=110_000, help="due rows; 0: leave this half out")
     parser.add_argument("--refunds", type=int, default=12_000, help="refund numbers; 0: leave this half out")
     parser.add_argument("--seed", default="", help="the dice; without one a seed is drawn and printed")
-    parser.add_argument(
-        "--brisk", action="store_true", help="single processes, and wallets that decide at once"
-    )
+    parser.add_argument("--brisk", action="store_true", help="quick server, quick wallets, no crews")
     parser.add_argument("--figures", default=str(FIGURES), help="where to write the figures; empty: nowhere")
     parser.add_argument("--folder", type=Path, help="where to keep journals and logs meanwhile")
     parser.add_argument(

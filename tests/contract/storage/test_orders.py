@@ -328,16 +328,6 @@ def test_a_refund_number_is_one_refund(engine: Engine) -> None:
     engine.run(story)
 
 
-def test_rows_need_their_order(engine: Engine) -> None:
-    """History of an order that does not exist is a mistake, not a row."""
-
-    async def story(store: Store) -> None:
-        with pytest.raises(StorageFailed):
-            await store.add_events((an_event(an_order(), "e1"),))
-
-    engine.run(story)
-
-
 def test_an_order_is_found_by_every_number(engine: Engine) -> None:
     """By key, client_sn and trade_no, each within its merchant; "" is nobody's trade_no."""
     order = an_order()
