@@ -21,7 +21,7 @@ from paymux.channels.transport import AiohttpTransport
 from paymux.config import Settings
 from paymux.domain.errors import ConfigurationBroken
 from paymux.domain.order import Order, Transaction
-from paymux.flows.desk import Desk, Wallets
+from paymux.flows.desk import Bell, Desk, Wallets
 from paymux.kit.clock import SystemClock
 from paymux.kit.crash import CrashPoints
 from paymux.kit.ids import NODES_A_BLOCK, Ids
@@ -35,6 +35,9 @@ from paymux.wire.server import build_app
 from paymux.workers.nodes import borrowed_ids
 from paymux.workers.notifications import NotifyRules
 from paymux.workers.runner import Workers
+
+_LOOK_MS = 1_000
+"""A call that waits for what a call at another process does hears of its end within this time."""
 
 
 @asynccontextmanager
@@ -295,6 +298,7 @@ def _desk(
         cancel_same_day=settings.cancel_same_day_only,
         device_once=settings.refuse_same_device,
         crash=CrashPoints(os.environ.get("PAYMUX_CRASH_AT", "")),
+        bell=Bell(look_ms=0 if settings.database_path else _LOOK_MS),
     )
 
 

@@ -42,10 +42,11 @@ _SETTINGS: dict[str, object] = {
     "PAYMUX_CANCEL_SAME_DAY_ONLY": "false",
     "PAYMUX_LIMITS_PAY_WAIT_S": 12,
     "PAYMUX_LIMITS_CANCEL_WAIT_S": 12,
-    "PAYMUX_LIMITS_REFUND_WAIT_S": 3,
     "PAYMUX_LIMITS_DOUBT_S": 2,
 }
 """Calls may take their time, no midnight amid a run, and doubts end within seconds."""
+REFUND_WAIT_S = 3
+"""A call that joins a refund of another process hears of its end when this is over: no bell rings there."""
 _UPSETS = ("call.failed", "worker.failed", "worker.claim_failed", "order.contradiction", "due.orphan")
 """Alarms that have no reason here."""
 _START_S = 60
@@ -92,8 +93,8 @@ async def contend_for_refunds(
 
     `brisk`: with one process for each gateway, which starts soon, and wallets that decide at once.
     """
-    workers = 1 if brisk else WORKERS
-    async with _Street(folder, new_schema(server), workers=workers) as street:
+    workers, wait_s = (1, 1) if brisk else (WORKERS, REFUND_WAIT_S)
+    async with _Street(folder, new_schema(server), workers=workers, refund_wait_s=wait_s) as street:
         plans = brawls(refunds, tills=TILLS, seed=seed, brisk=brisk)
         places, sold = asyncio.Semaphore(_AT_ONCE), {}
 
@@ -117,9 +118,10 @@ async def contend_for_refunds(
 class _Street:
     """The gateways, the wallets and the tills: even ones at the first gateway, odd ones at the second."""
 
-    def __init__(self, folder: Path, dsn: str, *, workers: int) -> None:
+    def __init__(self, folder: Path, dsn: str, *, workers: int, refund_wait_s: int) -> None:
         self._folder = folder
         self._dsn = dsn
+        self._refund_wait_s = refund_wait_s
         self._workers = workers
         self._opened = AsyncExitStack()
         self._tills: list[Till] = []
@@ -130,6 +132,7 @@ class _Street:
         sandbox = opened.enter_context(SandboxChild(self._folder))
         await sandbox.ready()
         settings = _SETTINGS | {"PAYMUX_DATABASE": self._dsn}
+        settings["PAYMUX_LIMITS_REFUND_WAIT_S"] = self._refund_wait_s
         workers = str(self._workers)
         self._gateways = [
             opened.enter_context(Gateway(self._folder / f"gateway{n}", "--workers", workers, **settings))

@@ -90,6 +90,22 @@ def test_a_repeat_waits_for_the_maker_of_its_refund(wallet: str) -> None:
     in_town(story, limits=Limits(refund_wait_s=3))
 
 
+def test_a_repeat_in_another_process_hears_soon_how_it_ended() -> None:
+    """No bell rings across processes: whoever waits there looks for himself, within about a second."""
+
+    async def story(town: Town) -> None:
+        order = await town.pay("alipay", "00")
+        here, elsewhere = (replace(town.desk, turns=Turns(), bell=Bell(look_ms=1_000)) for _ in range(2))
+        request = RefundRequest(ref=town.ref(order), refund_request_no="R1", amount=40, operator="ann")
+        began_ms = town.clock.now_ms()
+        answers = await asyncio.gather(refund(here, request), refund(elsewhere, request))
+        assert town.clock.now_ms() - began_ms < 2_000
+        heard = [answer.transaction and answer.transaction.status for answer in answers]
+        assert heard == [TransactionStatus.SUCCESS] * 2
+
+    in_town(story)
+
+
 @BOTH
 def test_a_refund_answered_system_error_is_repeated_with_its_number(wallet: str) -> None:
     """Script 17: done at the wallet, first answer an error; the repeat finds it done, nothing moves twice."""

@@ -39,9 +39,13 @@ class Hands(Protocol):
 
 
 class Bell:
-    """Wakes whoever in this process waits for an order, or for due work. A missed ring costs only time."""
+    """Wakes whoever in this process waits for an order, or for due work. A missed ring costs only time.
 
-    def __init__(self) -> None:
+    Nobody hears another process's bell: with `look_ms` whoever waits is woken that often to look for himself.
+    """
+
+    def __init__(self, *, look_ms: int = 0) -> None:
+        self._look_ms = look_ms
         self._waiting: dict[OrderKey, asyncio.Event] = {}
         self._hands: dict[DueKind, Hands] = {}
         self.closing = False
@@ -74,9 +78,11 @@ class Bell:
             event.set()
 
     async def wait(self, key: OrderKey, wait_ms: int) -> None:
-        """Return when the order's bell rings, after `wait_ms`, or when the process is about to end."""
+        """Return when the bell rings, after `wait_ms`, to look, or when the process is about to end."""
         if self.closing:
             return
+        if self._look_ms:
+            wait_ms = min(wait_ms, self._look_ms)
         event = self._waiting.setdefault(key, asyncio.Event())
         try:
             async with asyncio.timeout(max(wait_ms, 0) / 1000):
