@@ -5,12 +5,15 @@ whoever breaks a parser hears of it within seconds.
 """
 
 import contextlib
+import subprocess
+import sys
 
 import pytest
 
 from tests.fuzz.plain import mutants
 from tests.fuzz.table import TARGETS
 from tests.fuzz.trial import Trial
+from tests.house.project import ROOT
 
 MUTANTS, SEED = 300, 1
 
@@ -24,6 +27,13 @@ def test_no_input_breaks_a_promise(name: str) -> None:
         assert all(len(seed) <= trial.bytes_max for seed in trial.seeds)
         for data in (*trial.seeds, *mutants(trial, count=MUTANTS, seed=SEED)):
             _tried(name, trial, data)
+
+
+def test_the_targets_need_nothing_but_the_gateway() -> None:
+    """The fuzzer's own environment has no pytest, nor anything else that tests are written with."""
+    program = "import sys; sys.modules['pytest'] = sys.modules['hypothesis'] = None; import tests.fuzz.table"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)  # noqa: S603 - our own words
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def _tried(name: str, trial: Trial, data: bytes) -> None:

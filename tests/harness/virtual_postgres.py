@@ -2,9 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-import pytest
+from typing import TYPE_CHECKING, TypeVar
 
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
@@ -13,10 +11,13 @@ from paymux.storage.link import Link
 from paymux.storage.opener import open_store
 from tests.harness.virtual_time import real_time
 
+if TYPE_CHECKING:
+    import pytest  # the fuzzer's environment has none, and uses the town as well
+
 Result = TypeVar("Result")
 
 
-def stop_the_clock(patch: pytest.MonkeyPatch) -> None:
+def stop_the_clock(patch: "pytest.MonkeyPatch") -> None:
     """While a link waits for its server no virtual time goes by."""
     plain = Link._patiently
 
