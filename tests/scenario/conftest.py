@@ -1,7 +1,7 @@
 """Every story is told on SQLite; those about money in doubt are told on PostgreSQL, too, in `make test`.
 
 The others take minutes (`pytest -m "slow and postgres" tests/scenario`): hours of virtual time are thousands
-of looks for due work, and each is a journey to the server. So does PostgreSQL under the rules of Citus.
+of looks for due work, and each is a journey to the server. So do those under the rules of Citus.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from tests.harness.postgres import drop_schema, new_schema, server
 from tests.harness.virtual_postgres import stop_the_clock
 
 _ALWAYS = frozenset({"test_crash_points", "test_doubt", "test_operator", "test_refund"})
+_DAYS_LONG = "test_a_merchant_is_told_again"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,7 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent != Path(__file__).parent or "[sqlite" in item.name:
             continue
-        if "[by-bucket" in item.name or item.path.stem not in _ALWAYS:
+        always = item.path.stem in _ALWAYS and not item.name.startswith(_DAYS_LONG)
+        if "[by-bucket" in item.name or not always:
             item.add_marker(pytest.mark.slow)
 
 
