@@ -1,15 +1,10 @@
 """The fight in short ends well, without a guard it does not, and the checkers can tell the two apart."""
 
 import asyncio
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import paymux
 from tests.contention.brawls import KINDS, Ask, brawls
 from tests.contention.claims import contend_for_claims
 from tests.contention.claims_checker import Checker, kept
@@ -19,7 +14,7 @@ from tests.contention.planted import PLANTED
 from tests.contention.refunds import contend_for_refunds
 from tests.contention.refunds_checker import Account, Movement, Told, crossings, weigh
 from tests.contention.witness import Deed, Seen
-from tests.harness.planted import ROOT, plant
+from tests.harness.planted import planted_text, told_of
 from tests.harness.postgres import private_server
 
 SEED = "2718"
@@ -59,26 +54,15 @@ def test_a_short_fight_for_money(tmp_path: Path) -> None:
 )
 def test_a_planted_fault_is_caught(fault: str) -> None:
     """The same program, against a gateway without one of its guards, says what comes of it."""
-    told = subprocess.run(
-        [sys.executable, "-m", "tests.contention", "--plant", fault, "--seed", SEED],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    caught = {breach for breach in Breach if re.search(rf"^{breach} +[1-9]", told.stdout, re.MULTILINE)}
-    assert told.returncode == 1, told.stdout + told.stderr
-    assert caught & PLANTED[fault].caught_as, told.stdout
+    caught, code, told = told_of("tests.contention", fault, seed=SEED, breaches=Breach)
+    assert code == 1, told
+    assert caught & PLANTED[fault].caught_as, told
 
 
 @pytest.mark.parametrize("fault", sorted(PLANTED))
 def test_each_fault_has_its_place(fault: str, tmp_path: Path) -> None:
     """A fault whose place is gone would test nothing."""
-    package = tmp_path / "paymux"
-    shutil.copytree(Path(paymux.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    plant(package, PLANTED[fault])
-    changed = (package / PLANTED[fault].file).read_text()
-    assert changed != (Path(paymux.__file__).parent / PLANTED[fault].file).read_text()
+    planted_text(PLANTED[fault], tmp_path)
 
 
 # ---------------------------------------------------------------- work

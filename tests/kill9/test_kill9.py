@@ -2,17 +2,12 @@
 
 import asyncio
 import random
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import paymux
 from tests.harness.live import Wallets
-from tests.harness.planted import ROOT, plant
+from tests.harness.planted import planted_text, told_of
 from tests.kill9.canaries import leaks
 from tests.kill9.deaths import KINDS
 from tests.kill9.memory import Breach, Memory, Sale, Told
@@ -44,27 +39,15 @@ def test_a_dozen_deaths(tmp_path: Path) -> None:
 )
 def test_a_planted_fault_is_caught(fault: str) -> None:
     """The same program, against a gateway with a known fault, says which promise it breaks."""
-    told = subprocess.run(
-        [sys.executable, "-m", "tests.kill9", "--plant", fault, "--seed", SEED],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    caught = {breach for breach in Breach if re.search(rf"^{breach} +[1-9]", told.stdout, re.MULTILINE)}
-    assert told.returncode == 1, told.stdout + told.stderr
-    assert caught & PLANTED[fault].caught_as, told.stdout
+    caught, code, told = told_of("tests.kill9", fault, seed=SEED, breaches=Breach)
+    assert code == 1, told
+    assert caught & PLANTED[fault].caught_as, told
 
 
 @pytest.mark.parametrize("fault", sorted(PLANTED))
 def test_each_fault_has_its_place(fault: str, tmp_path: Path) -> None:
     """A fault whose place is gone would test nothing; each changes one file, and that is still Python."""
-    package = tmp_path / "paymux"
-    shutil.copytree(Path(paymux.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    plant(package, PLANTED[fault])
-    changed = (package / PLANTED[fault].file).read_text()
-    assert changed != (Path(paymux.__file__).parent / PLANTED[fault].file).read_text()
-    compile(changed, fault, "exec")
+    compile(planted_text(PLANTED[fault], tmp_path), fault, "exec")
 
 
 def test_the_plan_repeats() -> None:

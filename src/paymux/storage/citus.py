@@ -26,7 +26,6 @@ from paymux.storage.postgres import (
     PostgresStore,
     Write,
     Writer,
-    due_of_note,
     note_of,
     save_plainly,
     takes_effect,
@@ -138,11 +137,9 @@ class CitusStore(PostgresStore):
 async def _deliver(link: Link, delivery: Delivery) -> None:
     """The message first; what is due about it only if it is there."""
     note, next_ms = delivery
-    said = (note.status.value, note.attempts, note.last_ms, note.last_answer)
-    key = (note.bucket, note.merchant_id, note.sn, note.notification_id)
-    if not await takes_effect(link, "save_delivery", (*said, *key)):
+    if not await takes_effect(link, "save_delivery", rows.delivery_row(note)):
         return
-    work = due_of_note(note, next_ms or 0)
+    work = rows.due_row_of_note(note, next_ms or 0)
     if next_ms is None:
         await link.fetch(SQL["delete_due"], *work[:4])
     else:

@@ -231,7 +231,7 @@ class PostgresStore(SqlStore):
         later: list[Row] = []
         for note, next_ms in sorted(batch, key=note_of):
             notes.append(rows.notification_row(note))
-            work = due_of_note(note, next_ms or 0)
+            work = rows.due_row_of_note(note, next_ms or 0)
             (ended if next_ms is None else later).append(work)
         await self._notes.fetch(SQL["save_deliveries"], notes, ended, later)
         return [None] * len(batch)
@@ -288,12 +288,6 @@ def _in_the_order_of_rows(batch: list[Write]) -> list[int]:
         return (table, *parameters[key : key + 4])
 
     return sorted(range(len(batch)), key=row)
-
-
-def due_of_note(note: Notification, run_at_ms: int) -> Row:
-    """The row that has a message told, as of the table's row type."""
-    kind = DueKind.NOTIFY.value
-    return (note.bucket, note.merchant_id, note.notification_id, kind, note.sn, run_at_ms, 0, 0)
 
 
 # -- statement by statement

@@ -301,6 +301,26 @@ def notification_row(note: Notification) -> Row:
     )
 
 
+def delivery_row(note: Notification) -> Row:
+    """What an attempt came to, and the key, for save_delivery."""
+    return (
+        note.status.value,
+        note.attempts,
+        note.last_ms,
+        note.last_answer,
+        note.bucket,
+        note.merchant_id,
+        note.sn,
+        note.notification_id,
+    )
+
+
+def due_row_of_note(note: Notification, run_at_ms: int) -> Row:
+    """The row that has a message told; its first four columns are the key."""
+    kind = DueKind.NOTIFY.value
+    return (note.bucket, note.merchant_id, note.notification_id, kind, note.sn, run_at_ms, 0, 0)
+
+
 def notification_of(row: Row) -> Notification:
     """Read {notification_columns}."""
     return Notification(

@@ -252,15 +252,13 @@ def _claim(cursor: sqlite3.Cursor, ready: list[Due], now_ms: int, lease_until_ms
 
 
 def _save_delivery(cursor: sqlite3.Cursor, note: Notification, next_ms: int | None) -> None:
-    key = (note.bucket, note.merchant_id, note.sn, note.notification_id)
-    said = (note.status.value, note.attempts, note.last_ms, note.last_answer)
-    if not _takes_effect(cursor, "save_delivery", (*said, *key)):
+    if not _takes_effect(cursor, "save_delivery", rows.delivery_row(note)):
         return
-    work = (note.bucket, note.merchant_id, note.notification_id, DueKind.NOTIFY.value)
+    work = rows.due_row_of_note(note, next_ms or 0)
     if next_ms is None:
-        cursor.execute(_DELETE_DUE, work)
+        cursor.execute(_DELETE_DUE, work[:4])
     else:
-        cursor.execute(_PUT_DUE, (*work, note.sn, next_ms, 0, 0))
+        cursor.execute(_PUT_DUE, work)
 
 
 def _put_people(
