@@ -3,7 +3,8 @@
 import asyncio
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import count as numbers
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -89,19 +90,13 @@ async def pay_at_rate(base_url: str, *, per_s: float, seconds: float, prefix: st
         await _answered(line, call, sns, waits_s)
         free.append(line)
 
-    try:
-        async with asyncio.TaskGroup() as tills:
-            for number in numbers():
-                now_s = time.perf_counter() - began_s
-                if now_s >= seconds:
-                    break
-                await asyncio.sleep(max(number / per_s - now_s, 0))
-                tills.create_task(one(_pay(base_url, f"{prefix}-{number}", WECHAT_TILL, "")))
-    except* (ConnectionError, TimeoutError, WrongAnswer) as errors:
-        raise WrongAnswer(repr(errors.exceptions[0])) from errors
-    finally:
-        for line in free:
-            line.close()
+    async with _tills(free) as tills:
+        for number in numbers():
+            now_s = time.perf_counter() - began_s
+            if now_s >= seconds:
+                break
+            await asyncio.sleep(max(number / per_s - now_s, 0))
+            tills.create_task(one(_pay(base_url, f"{prefix}-{number}", WECHAT_TILL, "")))
     elapsed_s = time.perf_counter() - began_s
     return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
 
@@ -124,17 +119,24 @@ async def _drive(base_url: str, calls: Iterable[Call], concurrency: int) -> Work
     sns: dict[str, str] = {}
     waits_s: list[float] = []
     began_s = time.perf_counter()
+    async with _tills(lines) as tills:
+        for line in lines:
+            tills.create_task(_till(line, waiting, sns, waits_s))
+    elapsed_s = time.perf_counter() - began_s
+    return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
+
+
+@asynccontextmanager
+async def _tills(lines: list["_Line"]) -> AsyncIterator[asyncio.TaskGroup]:
+    """Tills at work; at the end their lines are closed. Raises `WrongAnswer` for what went wrong first."""
     try:
         async with asyncio.TaskGroup() as tills:
-            for line in lines:
-                tills.create_task(_till(line, waiting, sns, waits_s))
+            yield tills
     except* (ConnectionError, TimeoutError, WrongAnswer) as errors:
         raise WrongAnswer(repr(errors.exceptions[0])) from errors
     finally:
         for line in lines:
             line.close()
-    elapsed_s = time.perf_counter() - began_s
-    return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
 
 
 async def _till(line: "_Line", waiting: Iterator[Call], sns: dict[str, str], waits_s: list[float]) -> None:
