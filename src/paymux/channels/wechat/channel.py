@@ -287,7 +287,7 @@ class WeChat:
         return is_signed(fields, api_key=self._api_key, sign_type=self._sign_type)
 
     def _is_about_us(self, fields: Fields) -> bool:
-        return all(fields.get(name) == value for name, value in self._we.items())
+        return self._we.items() <= fields.items()
 
     def _done(self, operation: Operation, fields: Fields) -> Outcome:
         match operation:

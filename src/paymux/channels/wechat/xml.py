@@ -15,10 +15,10 @@ BYTES_MAX = 64 * 1024
 FIELDS_MAX = 1000
 
 _OPENING = re.compile(r"\ufeff?\s*(?:<\?xml [^<>]*\?>)?\s*<xml\s*(?P<empty>/)?>\s*", re.ASCII)
-_FIELD = re.compile(
+_FIELD_OR_REST = re.compile(
     r"<(?P<name>[A-Za-z_][\w.-]*+)\s*(?:/>|>(?:"
     r"<!\[CDATA\[(?P<cdata>[^\]]*+)\]\]>|(?P<text>[^<&]*+)|(?P<mixed>(?:[^<]++|<!\[CDATA\[.*?\]\]>)*+)"
-    r")</(?P=name)\s*>)\s*",
+    r")</(?P=name)\s*>)\s*|(?P<rest>.+)",
     re.ASCII | re.DOTALL,
 )
 _CLOSING = re.compile(r"</xml\s*>\s*", re.ASCII)
@@ -33,7 +33,8 @@ class XmlRefused(ValueError):
 
 def write_xml(fields: Mapping[str, str]) -> bytes:
     """Write the fields in their order. Values must hold only what XML can carry: see `writable`."""
-    return f"<xml>{''.join([f'<{k}>{_escaped(v)}</{k}>' for k, v in fields.items()])}</xml>".encode()
+    parts = [f"<{k}>{v if v.isalnum() else _escaped(v)}</{k}>" for k, v in fields.items()]
+    return f"<xml>{''.join(parts)}</xml>".encode()
 
 
 def writable(text: str) -> str:
@@ -57,16 +58,15 @@ def read_xml(body: bytes) -> dict[str, str]:
     if opening is None:
         raise XmlRefused(f"this does not begin as <xml>: {text[:32]!r}")
     fields: dict[str, str] = {}
-    at = opening.end()
-    while field := _FIELD.match(text, at):
-        name, cdata, plain, mixed = field.groups()
+    rest = ""
+    for name, cdata, plain, mixed, rest in _FIELD_OR_REST.findall(text, opening.end()):
+        if rest:
+            break
         if name in fields or len(fields) == FIELDS_MAX:
             raise XmlRefused(f"{name[:32]!r} stands there twice, or the fields are too many")
         fields[name] = cdata or plain or (_unmixed(mixed) if mixed else "")
-        at = field.end()
-    closed = at == len(text) if opening["empty"] else _CLOSING.fullmatch(text, at)
-    if not closed:
-        raise XmlRefused(f"neither a field nor the end: {text[at : at + 32]!r}")
+    if rest if opening["empty"] else not _CLOSING.fullmatch(rest):
+        raise XmlRefused(f"neither a field nor the end: {rest[:32]!r}")
     return fields
 
 

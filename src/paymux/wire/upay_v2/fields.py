@@ -50,6 +50,10 @@ class Fields:
         """Note that something is wrong; the text starts with the field's name."""
         self._faults.append(self._place + text)
 
+    def any_of(self, names: frozenset[str]) -> bool:
+        """Whether the request has one of these fields at all."""
+        return not names.isdisjoint(self._given)
+
     def raw(self, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Return the value as it was sent; None when it is null, "" or missing."""
         value = self._given.get(name)

@@ -31,6 +31,7 @@ REFLECT_JSON_CHARS_MAX = 256
 _DIGITS = re.compile(r"[0-9]{1,4}", re.ASCII)
 _JSON = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 _MAP = msgspec.json.Decoder(dict[str, Any])
+_DETAILS = frozenset({"extended", "goods_details", "longitude", "latitude", "device_id"})
 _NEEDS_PAYER = frozenset({SubPayway.WAP, SubPayway.MINI})
 
 
@@ -217,6 +218,8 @@ def _is_web_address(url: str) -> bool:
 
 def _detail(fields: Fields) -> str:
     """Return extended, goods_details, position and device as canonical JSON text, "" when all are missing."""
+    if not fields.any_of(_DETAILS):
+        return ""
     longitude, latitude = _position(fields)
     given = {
         "extended": _extended(fields),
