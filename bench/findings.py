@@ -1,9 +1,10 @@
 """What the parts of the benchmark share: how much is done, what was found, and how a slice is measured."""
 
 import statistics
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from random import Random
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -13,6 +14,7 @@ from bench import load
 from bench.processes import Program
 from bench.systems import Bank
 
+System = TypeVar("System")
 _SETTLE_S = 0.05
 """What a server still does after its last answer belongs to the slice."""
 
@@ -94,6 +96,12 @@ def drive(program: Program, work: Coroutine[Any, Any, load.Work]) -> load.Work:
         return uvloop.run(work)
     except load.WrongAnswer as error:
         raise program.failed(f"did not answer as it should: {error}") from error
+
+
+def in_turns(systems: Iterable[System], number: int) -> list[System]:
+    """All systems, in an order of the round's own: nobody shall always come after the same one."""
+    found = list(systems)
+    return Random(number).sample(found, len(found))
 
 
 def over(above: Sequence[float], below: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench import load
 from bench.database import database
-from bench.findings import Bench, Finding, Meter, drive, over, quantile
+from bench.findings import Bench, Finding, Meter, drive, in_turns, over, quantile
 from bench.processes import Program
 from bench.sale import TABLES
 from bench.stock import Stock
@@ -53,7 +53,7 @@ def measure(bench: Bench) -> list[Finding]:
         space = _space(places[-1])
         for number in range(bench.sizes.rounds + 1):
             bench.say(f"growth: round {number} of {bench.sizes.rounds}")
-            for place in places:
+            for place in in_turns(places, number):
                 _round(bench, place, number)
         bench.say(f"growth: {_IDLE_S} s of idleness")
         idle = _idle(places)

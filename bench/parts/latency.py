@@ -7,7 +7,7 @@ tried at the same pace, which is little to it, and at half of what it can do its
 from collections import defaultdict
 
 from bench import load
-from bench.findings import Bench, Finding, Meter, drive, over, quantile
+from bench.findings import Bench, Finding, Meter, drive, in_turns, over, quantile
 from bench.processes import Program
 from bench.systems import paymux, plain
 
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> list[Finding]:
         turns = (("paymux", ours, half), ("floor", floor, half), ("floor at its own half", floor, of_floor))
         for number in range(1, bench.sizes.rounds + 1):
             bench.say(f"latency: round {number} of {bench.sizes.rounds}, {half:.0f} pays per s")
-            for name, program, per_s in turns:
+            for name, program, per_s in in_turns(turns, number):
                 prefix = f"{name.replace(' ', '')}-{number}"
                 for quantile_name, value in _slice(bench, program, per_s, prefix).items():
                     waits_ms[f"{quantile_name} {name}"].append(value)

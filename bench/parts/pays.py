@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 
 from bench import load, sale
-from bench.findings import Bench, Finding, Meter, over
+from bench.findings import Bench, Finding, Meter, in_turns, over
 from bench.pgbench import Pgbench, pgbench
 from bench.processes import Program
 from bench.systems import Engine, paymux, plain
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> list[Finding]:
         meters = [Meter(program) for program in programs]
         for number in range(1, bench.sizes.rounds + 1):
             bench.say(f"pays: round {number} of {bench.sizes.rounds}")
-            for meter in meters:
+            for meter in in_turns(meters, number):
                 _round(bench, meter, costs, number=number)
             _engine_round(bench, limit, costs)
             memory.append(of_paymux.rss_mb())

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from bench import load
-from bench.findings import Bench, Finding, Meter, over
+from bench.findings import Bench, Finding, Meter, in_turns, over
 from bench.shop import ALIPAY_TILL, WECHAT_TILL, Till
 from bench.systems import paymux
 
@@ -20,32 +20,28 @@ def measure(bench: Bench) -> list[Finding]:
     """Pay in turns with both wallets through one gateway on PostgreSQL."""
     key = serialization.load_pem_private_key((bench.bank.keys / "app.pem").read_bytes(), password=None)
     assert isinstance(key, RSAPrivateKey)
-    md5_us: list[float] = []
-    rsa_us: list[float] = []
+    tills = {"md5": WECHAT_TILL, "rsa": ALIPAY_TILL}
+    pay_us: dict[str, list[float]] = {name: [] for name in tills}
+    own_us: dict[str, list[float]] = {name: [] for name in tills}
     bare_us: list[float] = []
-    own_us: list[list[float]] = []
     with paymux(bench.folder, bench.bank, "postgres", name="rsa") as program:
         meter = Meter(program)
         for number in range(bench.sizes.rounds + 1):
             bench.say(f"rsa: round {number} of {bench.sizes.rounds}")
             half = bench.sizes.part(2 if number else 10)
-            of_both = []
-            of_own = []
-            for name, till in (("md5", WECHAT_TILL), ("rsa", ALIPAY_TILL)):
-                work = _pay(program.url, till, half.pays, half.concurrency, f"{name}-{number}")
-                of_both.append(meter.run(work)[0])
-                of_own.append(meter.own_us)
+            for name, till in in_turns(tills.items(), number):
+                us, _ = meter.run(_pay(program.url, till, half.pays, half.concurrency, f"{name}-{number}"))
+                if number:
+                    pay_us[name].append(us)
+                    own_us[name].append(meter.own_us)
             if number:
-                md5_us.append(of_both[0])
-                rsa_us.append(of_both[1])
-                own_us.append(of_own)
                 bare_us.append(_bare_us(key))
-    added_us = [one - other for one, other in zip(rsa_us, md5_us, strict=True)]
+    added_us = [one - other for one, other in zip(pay_us["rsa"], pay_us["md5"], strict=True)]
     return [
-        Finding(name="pay with MD5", unit="CPU µs", values=md5_us),
-        Finding(name="pay with RSA-2048", unit="CPU µs", values=rsa_us),
-        Finding(name="pay with MD5, gateway alone", unit="CPU µs", values=[own[0] for own in own_us]),
-        Finding(name="pay with RSA-2048, gateway alone", unit="CPU µs", values=[own[1] for own in own_us]),
+        Finding(name="pay with MD5", unit="CPU µs", values=pay_us["md5"]),
+        Finding(name="pay with RSA-2048", unit="CPU µs", values=pay_us["rsa"]),
+        Finding(name="pay with MD5, gateway alone", unit="CPU µs", values=own_us["md5"]),
+        Finding(name="pay with RSA-2048, gateway alone", unit="CPU µs", values=own_us["rsa"]),
         Finding(name="bare sign and verify", unit="CPU µs", values=bare_us),
         Finding(name="added by RSA ÷ bare sign and verify", unit="ratio", values=over(added_us, bare_us)),
     ]

@@ -5,7 +5,7 @@ time of a pay with one worker divided by that with two, doubled, which is the ga
 """
 
 from bench import load
-from bench.findings import Bench, Finding, Meter, Skipped, over
+from bench.findings import Bench, Finding, Meter, Skipped, in_turns, over
 from bench.processes import finish, module
 from bench.systems import paymux
 
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> list[Finding]:
         meters = {1: Meter(one), 2: Meter(two)}
         for number in range(bench.sizes.rounds + 1):
             bench.say(f"workers: round {number} of {bench.sizes.rounds}")
-            for workers, meter in meters.items():
+            for workers, meter in in_turns(meters.items(), number):
                 calls = load.pay(
                     meter.program.url,
                     count=bench.sizes.part(2).pays,
