@@ -73,7 +73,7 @@ refund_query  SYSTEMERROR            Unknown
 """
 SUCCESSES = """
 pay           {}                                                Took
-pay           {"fee_type":""}                                   Unknown
+pay           {"fee_type":""}                                   Took
 pay           {"fee_type":"HKD"}                                Unknown
 pay           {"total_fee":"1235"}                              Unknown
 pay           {"total_fee":"01234"}                             Unknown

@@ -46,7 +46,10 @@ def writable(text: str) -> str:
 
 
 def read_xml(body: bytes) -> dict[str, str]:
-    """Read the fields; values are as written, blanks included. Raises `XmlRefused`."""
+    """Read the fields that say something; values are as written, blanks included. Raises `XmlRefused`.
+
+    Empty ones are left out, as the signature leaves them out: anybody could have put them there.
+    """
     if len(body) > BYTES_MAX:
         raise XmlRefused("too big")
     try:
@@ -67,7 +70,7 @@ def read_xml(body: bytes) -> dict[str, str]:
         fields[name] = cdata or plain or (_unmixed(mixed) if mixed else "")
     if rest if opening["empty"] else not _CLOSING.fullmatch(rest):
         raise XmlRefused(f"neither a field nor the end: {rest[:32]!r}")
-    return fields
+    return {name: value for name, value in fields.items() if value}
 
 
 def _unmixed(value: str) -> str:
