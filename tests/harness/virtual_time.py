@@ -47,6 +47,11 @@ class _Handle(asyncio.TimerHandle):
         self._repr = None
         self._source_traceback = None
 
+    def cancel(self) -> None:
+        """Let go of it: it will not run."""
+        self._cancelled = True
+        self._callback = self._args = None
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop on virtual time: the ready queue and the timers of asyncio, without its waiting."""
@@ -123,13 +128,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._run(ready)
 
     def _run_once(self) -> None:
-        """Run what is ready; when nothing is, jump to the next timer."""
+        """Until told to stop: run what is ready; when nothing is, jump to the next timer."""
         ready = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
-        if self.outside:
-            self._listen(None if not ready else 0)
-        elif not ready:
-            self._jump(ready)
-        self._run(ready)
+        while not self._stopping:  # type: ignore[attr-defined]  # asyncio's own, too
+            if self.outside:
+                self._listen(None if not ready else 0)
+            elif not ready:
+                self._jump(ready)
+            self._run(ready)
 
     def _run(self, ready: deque[asyncio.Handle]) -> None:
         for _ in range(len(ready)):

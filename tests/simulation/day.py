@@ -394,7 +394,9 @@ class Day:
         await self._ask_again()
 
     async def _enough(self, done: "asyncio.Future[Any]") -> bool:
-        return bool(self.court.breaches) or (done.done() and not await self._open_work())
+        if self.court.breaches or not done.done():
+            return bool(self.court.breaches)
+        return not await self._database.rows("SELECT 1 FROM due LIMIT 1")
 
     async def _open_work(self) -> list[str]:
         return [
