@@ -26,9 +26,11 @@ class DeadlockedError(AssertionError):
 
 
 class _Handle(asyncio.TimerHandle):
-    """What is to run soon or later, without asyncio's debugging: millions of them are made in a simulation."""
+    """What is to run soon or later, without asyncio's debugging: a simulation makes millions of them."""
 
     __slots__ = ()
+    _repr = _source_traceback = None
+    _scheduled = False
 
     def __init__(
         self,
@@ -43,9 +45,7 @@ class _Handle(asyncio.TimerHandle):
         self._loop = loop
         self._callback = callback
         self._args = args
-        self._cancelled = self._scheduled = False
-        self._repr = None
-        self._source_traceback = None
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Let go of it: it will not run."""
