@@ -25,25 +25,32 @@ class DeadlockedError(AssertionError):
     """Nobody can run and no timer is set: somebody waits for ever."""
 
 
-class _Soon(asyncio.Handle):
-    """A handle without asyncio's debugging: millions of them are made in a simulation."""
+class _Handle(asyncio.TimerHandle):
+    """What is to run soon or later, without asyncio's debugging: a simulation makes millions of them."""
 
     __slots__ = ()
+    _repr = _source_traceback = None
+    _scheduled = False
 
     def __init__(
         self,
+        when: float,
         callback: Callable[..., object],
         args: tuple[object, ...],
         loop: asyncio.AbstractEventLoop,
         context: Context | None,
     ) -> None:
+        self._when = when
         self._context = copy_context() if context is None else context
         self._loop = loop
         self._callback = callback
         self._args = args
         self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
+
+    def cancel(self) -> None:
+        """Let go of it: it will not run."""
+        self._cancelled = True
+        self._callback = self._args = None
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -52,6 +59,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 1.0
+        self.now_ms = EPOCH_MS + 1_000
+        """Virtual milliseconds since 1970."""
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._set = 0
         self.outside = 0
@@ -70,7 +79,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer; at equal times the one set first runs first."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Handle(when, callback, args, self, context)
         self._set += 1
         heapq.heappush(self._timers, (when, self._set, timer))
         return timer
@@ -79,7 +88,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """Let something run in the next round."""
-        handle = _Soon(callback, args, self, context)
+        handle = _Handle(self._now_s, callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue
         return handle
 
@@ -119,13 +128,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._run(ready)
 
     def _run_once(self) -> None:
-        """Run what is ready; when nothing is, jump to the next timer."""
+        """Until told to stop: run what is ready; when nothing is, jump to the next timer."""
         ready = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
-        if self.outside:
-            self._listen(None if not ready else 0)
-        elif not ready:
-            self._jump(ready)
-        self._run(ready)
+        while not self._stopping:  # type: ignore[attr-defined]  # asyncio's own, too
+            if self.outside:
+                self._listen(None if not ready else 0)
+            elif not ready:
+                self._jump(ready)
+            self._run(ready)
 
     def _run(self, ready: deque[asyncio.Handle]) -> None:
         for _ in range(len(ready)):
@@ -146,6 +156,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 ready.append(timer)
         if not ready:
             raise DeadlockedError
+        self.now_ms = EPOCH_MS + round(self._now_s * 1000)
         while timers and timers[0][0] <= self._now_s:
             ready.append(heapq.heappop(timers)[2])
 
@@ -159,7 +170,7 @@ class VirtualClock:
 
     def now_ms(self) -> int:
         """Virtual milliseconds since 1970."""
-        return EPOCH_MS + self.skew_ms + round(self._loop._now_s * 1000)
+        return self._loop.now_ms + self.skew_ms
 
     async def sleep(self, wait_ms: int) -> None:
         """Wait in virtual time."""

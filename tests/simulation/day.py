@@ -7,9 +7,12 @@ quiet                     one process and an hour or more of looking again; then
 
 import asyncio
 import functools
+import gc
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -80,10 +83,32 @@ class Result:
 def live(seed: int, orders: int, engine: str = SQLITE) -> Result:
     """Live through the day of a seed, with its orders kept by an engine."""
     began_s = time.process_time()
-    loop = VirtualLoop()
-    result = run_virtually(Day(seed, orders, loop, engine).run(), loop)
+    with _rare_collections():
+        result = _lived(seed, orders, engine)
     result.spent_s = time.process_time() - began_s
     return result
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Nearly all of a day lives until it is judged: look for garbage rarely, and once when the day is over.
+
+    What was there before is passed over. Searching as often as Python does took a tenth of the time.
+    """
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        gc.set_threshold(*usual)
+
+
+def _lived(seed: int, orders: int, engine: str) -> Result:
+    loop = VirtualLoop()
+    return run_virtually(Day(seed, orders, loop, engine).run(), loop)
 
 
 @functools.cache
@@ -369,7 +394,9 @@ class Day:
         await self._ask_again()
 
     async def _enough(self, done: "asyncio.Future[Any]") -> bool:
-        return bool(self.court.breaches) or (done.done() and not await self._open_work())
+        if self.court.breaches or not done.done():
+            return bool(self.court.breaches)
+        return not await self._database.rows("SELECT 1 FROM due LIMIT 1")
 
     async def _open_work(self) -> list[str]:
         return [

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+
+import msgspec
 
 SHOWN_CHARS = 700
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One happening: virtual milliseconds since the day began, who, what, and about which number."""
 
     at_ms: int

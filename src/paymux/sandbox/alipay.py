@@ -8,6 +8,7 @@ the query or the body), verification is not.
 from __future__ import annotations
 
 import hmac
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
@@ -42,6 +43,7 @@ MESSAGES = {
     "40002": "Invalid Arguments",
     "40004": "Business Failed",
 }
+_CHARSET = re.compile(r"(?:^|&)charset=([\w-]+)", re.ASCII)
 _COMMON = ("method", "app_id", "sign", "sign_type", "timestamp", "version")
 _OPERATIONS = {
     "alipay.trade.pay": "pay",
@@ -287,9 +289,9 @@ class Alipay:
 def read_fields(call: Call) -> tuple[dict[str, str], str]:
     """Merge query and form, decoded in the charset they name themselves; the charset too."""
     raw = b"&".join(part for part in (call.query, call.body) if part)
-    named = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)).get("charset", "utf-8").lower()
-    charset = named if named in CHARSETS else "utf-8"
     text = raw.decode("latin-1")
+    named = [name.lower() for name in _CHARSET.findall(text)]
+    charset = named[-1] if named and named[-1] in CHARSETS else "utf-8"
     text = quote_plus(text, safe="%&=+", encoding="latin-1") if not text.isascii() else text
     return dict(parse_qsl(text, keep_blank_values=True, encoding=charset, errors="replace")), charset
 

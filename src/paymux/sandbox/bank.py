@@ -6,6 +6,7 @@ time comes from the given clock, every number and nonce from one seeded generato
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import enum
 import random
@@ -33,7 +34,6 @@ CALLBACK_MS = 300
 REPEAT_MS = 1_000
 BUYERS_PER_WALLET = 3
 BUYER_BALANCE_FEN = 10_000_000_000
-_ALPHABET = string.ascii_letters + string.digits
 
 
 class Verdict(enum.StrEnum):
@@ -101,8 +101,8 @@ class Bank:
         return "".join(self.random.choices(string.digits, k=count - 6)) + f"{self.sequence % 1_000_000:06d}"
 
     def nonce(self, length: int = 32) -> str:
-        """Return fresh letters and digits."""
-        return "".join(self.random.choices(_ALPHABET, k=length))
+        """Return fresh letters and digits: base64, with letters for its two signs."""
+        return base64.b64encode(self.random.randbytes(length), b"Aa")[:length].decode()
 
     # --- people ---
 
