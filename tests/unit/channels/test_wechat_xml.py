@@ -16,6 +16,7 @@ from paymux.channels.wechat.xml import BYTES_MAX, XmlRefused, read_xml, writable
         ("<xml>\n  <a><![CDATA[1]]></a>\n  <b> 2 </b>\n</xml>\n", {"a": "1", "b": " 2 "}),
         ('<?xml version="1.0" encoding="UTF-8"?><xml><a/><b>1</b><c></c></xml>', {"b": "1"}),
         ("<xml><a>&lt;&amp;&#20013;</a></xml>", {"a": "<&中"}),
+        ("<xml><a>&quot;&apos;&#x4E2D;&#128;&#10;</a></xml>", {"a": "\"'中\x80\n"}),
         ("<xml><a><![CDATA[<b>&]]>]]&gt;</a></xml>", {"a": "<b>&]]>"}),
         ("<xml/>", {}),
     ],
@@ -39,6 +40,9 @@ BOMB = """<!DOCTYPE xml [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&
         "<xml><a><!-- no --></a></xml>",
         "<xml><a>&undefined;</a></xml>",
         "<xml><a>1</a><a>2</a></xml>",
+        "<xml><a>1&#4;2</a></xml>",
+        "<xml><a>&#xD800;</a></xml>",
+        "<xml><a>&#x110000;</a></xml>",
         "<xml><a><b>1</b></a></xml>",
         "<xml>" + "<a>" * 50_000,
         "<root><a>1</a></root>",
@@ -54,7 +58,7 @@ BOMB = """<!DOCTYPE xml [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&
     ],
 )
 def test_what_is_refused(document: str) -> None:
-    """Entities, bombs, nesting, repeated names, other roots, broken and huge documents."""
+    """Entities, bombs, nesting, repeated names, other roots, no characters, broken and huge documents."""
     with pytest.raises(XmlRefused):
         read_xml(document.encode())
 

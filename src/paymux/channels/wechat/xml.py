@@ -7,8 +7,8 @@ off, and costs three times as much on every payment.)
 """
 
 import re
+import sys
 from collections.abc import Mapping
-from html import unescape
 
 BYTES_MAX = 64 * 1024
 """A query reply with fifty coupons is about 10 KiB."""
@@ -23,8 +23,11 @@ _FIELD_OR_REST = re.compile(
 )
 _CLOSING = re.compile(r"</xml\s*>\s*", re.ASCII)
 _PARTS = re.compile(r"<!\[CDATA\[(?P<cdata>.*?)\]\]>|(?P<text>[^<]+)", re.DOTALL)
-_REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});", re.ASCII)
+_REFERENCE = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));", re.ASCII)
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_NO_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML has no place for, not even by reference (XML 1.0, Char)."""
 
 
 class XmlRefused(ValueError):
@@ -83,10 +86,20 @@ def _unmixed(value: str) -> str:
 
 def _references(text: str) -> str:
     """Resolve `&amp;`, `&#20013;` and the like; what is no reference of XML itself is refused."""
-    plain = _REFERENCE.sub(lambda found: unescape(found.group()), text)
     if _REFERENCE.sub("", text).count("&"):
         raise XmlRefused("an unknown entity")
-    return plain
+    return _REFERENCE.sub(_referred, text)
+
+
+def _referred(found: re.Match[str]) -> str:
+    name, decimal, hexadecimal = found.groups()
+    if name:
+        return _NAMED[name]
+    code = int(decimal) if decimal else int(hexadecimal, 16)
+    char = chr(code) if code <= sys.maxunicode else ""
+    if not char or _NO_CHARACTER.match(char):
+        raise XmlRefused(f"{found[0]} is no character")
+    return char
 
 
 def _escaped(value: str) -> str:
