@@ -60,7 +60,8 @@ def main(names: tuple[str, ...], runs: int, seed: int, file: Path | None) -> Non
         sys.exit(
             "atheris is not installed here: `make fuzz` brings it; `make test` tries the targets without"
         )
-    command = f"make fuzz RUNS={runs} TARGET='{' '.join(names) or 'all'}' SEED={seed}"
+    only = f" TARGET='{' '.join(chosen)}'" if len(chosen) < len(TARGETS) else ""
+    command = f"make fuzz RUNS={runs}{only} SEED={seed}"
     began_s, started = time.monotonic(), started_at()
     results: list[Result] = []
     for name in chosen:
