@@ -235,7 +235,7 @@ def wechat_made() -> Trial:
             return
         fits = how == 0 or (how == 3 and (refund or credentials["sign_type"] == "MD5"))
         assert fits, f"nobody signed this: {fact}"
-        told = {name: value for name, value in pairs if value}  # what is empty is not signed, and says nothing
+        told = {name: value for name, value in pairs if value}  # the rest is not signed, and says nothing
         _check_wechat(told, credentials, fact, refund=refund)
 
     prefixes = [bytes([place, how, how, refund]) for place in (0, 1) for how in range(4) for refund in (0, 1)]
