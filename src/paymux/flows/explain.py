@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
+from paymux.flows.history import apart
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
 _RESOLVE = "the waiting: `paymux admin resolve SN paid` or `nothing-held`."
@@ -186,7 +187,8 @@ def _steps(order: Order, transactions: Sequence[Transaction], events: Sequence[E
         amount=order.total,
         words=order.subject,
     )
-    for event in sorted(events, key=lambda one: (one.at_ms, not _heard(order, one))):
+    said = [one for event in events for one in apart(event, channel=order.channel)]
+    for event in sorted(said, key=lambda one: (one.at_ms, not _heard(order, one))):
         amount = _amount(order, event, transactions)
         words = WHATS.get(event.what, event.what)
         yield Step(at_ms=event.at_ms, who=event.who, what=words, amount=amount, words=event.text)

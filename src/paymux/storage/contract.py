@@ -44,7 +44,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One line of an order's history (promise M11): who did what, when, and in whose words.
 
     `who`: "terminal 1000…", "gateway", "recovery", the channel's name, an operator. `what`: noun and past
-    verb ("order.paid") or a channel operation ("alipay.pay"). `text` is for people, scrubbed.
+    verb ("order.paid"), a channel operation ("alipay.pay"), or both where a commit keeps the one for the sake
+    of the other (flows/history.py). `text` is for people, scrubbed.
     """
 
     bucket: int
