@@ -3,12 +3,13 @@
 import json
 import re
 
-_OPENING = re.compile(r"\s*<xml>\s*", re.ASCII)
-_FIELD = re.compile(
-    r"<([A-Za-z_][\w.-]*+)>(?:<!\[CDATA\[((?:[^\]<]++|\](?!\]>))*+)\]\]>|([^<&]*+))</\1>\s*", re.ASCII
+_MESSAGE = re.compile(
+    r"\s*<xml>\s*((?:<([A-Za-z_][\w.-]*+)>(?:"
+    r"<!\[CDATA\[[^\]<]*+(?:\](?!\]>)[^\]<]*+)*+\]\]>|[^\]<&]*+(?:\](?!\]>)[^\]<&]*+)*+"
+    r")</\2>\s*+)*+)</xml>\s*",
+    re.ASCII,
 )
-"""A field whose value reads the same with and without its wrapping: no tag and no reference in it."""
-_CLOSING = re.compile(r"</xml>\s*", re.ASCII)
+"""Nothing but fields, whose values read the same with and without their wrapping: no tag, no reference."""
 
 _BARCODES = frozenset({"auth_code", "dynamic_id"})
 _SECRETS = _BARCODES | {"sign", "openid", "sub_openid", "req_info"}
@@ -21,33 +22,27 @@ def scrub(text: str) -> str:
     Fields of a plain message are written `name=value name=value`, in their order, a value with blanks in it
     as a JSON text: a log of half the size. What is cut off or no plain message stays as it came.
     """
-    fields = _plain(text)
-    if fields is None:
+    message = _MESSAGE.fullmatch(text)
+    if message is None:
         return _SECRET.sub(_masked, text)
-    return " ".join([f"{name}={_brief(_hidden(name, value))}" for name, value in fields])
+    bare = message[1].replace("<![CDATA[", "").replace("]]></", "</")
+    fields = [field.partition(">") for field in bare.split("<")[1::2]]
+    told = [f"{k}={_hidden(k, v) if k in _SECRETS else v}" for k, _, v in fields]
+    if not _reads_bare("".join(told)):
+        told = [one if _reads_bare(one) else _quoted(one) for one in told]
+    return " ".join(told)
 
 
-def _plain(text: str) -> list[tuple[str, str]] | None:
-    """Read the fields of a message that is nothing but fields, else None."""
-    opening = _OPENING.match(text)
-    if opening is None:
-        return None
-    fields, at = [], opening.end()
-    while field := _FIELD.match(text, at):
-        name, wrapped, bare = field.groups()
-        fields.append((name, wrapped or bare or ""))
-        at = field.end()
-    return fields if _CLOSING.fullmatch(text, at) else None
+def _reads_bare(value: str) -> bool:
+    return value.isprintable() and " " not in value and '"' not in value
 
 
-def _brief(value: str) -> str:
-    is_plain = value.isprintable() and " " not in value and value[:1] != '"'
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
+def _quoted(field: str) -> str:
+    name, _, value = field.partition("=")
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _hidden(name: str, value: str) -> str:
-    if name not in _SECRETS:
-        return value
     if name in _BARCODES and len(value) >= 16:
         return f"{value[:2]}{'*' * 12}{value[-2:]}"
     return "***"
