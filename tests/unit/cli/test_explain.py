@@ -180,6 +180,14 @@ def test_words_come_before_conclusions() -> None:
     assert [step.who for step in story.steps[1:]] == ["wechat", "gateway"]
 
 
+def test_a_pay_of_which_nothing_is_known_is_shown() -> None:
+    """It is not written down before the wallet or we end it; the order is its witness."""
+    reverse = movement(TransactionKind.REVERSE, TransactionStatus.CREATED, 1234, after_ms=60_000)
+    for stored in ((), (reverse,)):
+        text = told(ORDER, transactions=stored)
+        assert "Movements 流水\n  7894259244096169         12.34  CREATED          pay 支付\n" in text
+
+
 def test_a_joint_line_is_told_as_two() -> None:
     """What one commit kept in one line: the wallet's words and ours, each by who said it."""
     heard = event(800, "wechat", "wechat.pay", HEARD)
