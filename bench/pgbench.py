@@ -141,8 +141,7 @@ def _batch(sale: Sale, texts: dict[str, str]) -> str:
     """32 sales, two statements which commit by themselves."""
     intent = {
         "new_orders": [_rows_of("orders", [order_row(sale.first)], sale, texts)],
-        "first_movements": [_rows_of("transactions", [sale.movements[0]], sale, texts)],
-        "first_due": [_rows_of("due", [sale.due], sale, texts)],
+        "new_due": [_rows_of("due", [sale.due], sale, texts)],
     }
     outcome = {
         "next_orders": [
@@ -150,7 +149,7 @@ def _batch(sale: Sale, texts: dict[str, str]) -> str:
             f"array_fill(1::bigint, ARRAY[{BATCH}])",
             f"array_fill('CREATED'::text, ARRAY[{BATCH}])",
         ],
-        "movements": [_rows_of("transactions", [sale.movements[1]], sale, texts)],
+        "movements": [_rows_of("transactions", [sale.movement], sale, texts)],
         "done": [_rows_of("due", [sale.due], sale, texts)],
         "history": [_rows_of("events", sale.events, sale, texts)],
     }

@@ -37,7 +37,7 @@ class Sale:
             latest_status=TransactionStatus.CREATED,
         )
         paid = replace(pay_movement(order), status=TransactionStatus.SUCCESS, finish_ms=order.finish_ms)
-        self.movements = (rows.transaction_row(pay_movement(self.first)), rows.transaction_row(paid))
+        self.movement = rows.transaction_row(paid)
         self.due = rows.due_row(
             Due(
                 bucket=order.bucket,
@@ -54,7 +54,6 @@ class Sale:
         """What the first commit writes, statement by statement."""
         return [
             ("insert_order", rows.order_row(self.first)),
-            ("put_transaction", self.movements[0]),
             ("put_due", self.due),
         ]
 
@@ -63,7 +62,7 @@ class Sale:
         order = self.order
         return [
             ("update_order", rows.next_order_row(order, self.first)),
-            ("put_transaction", self.movements[1]),
+            ("put_transaction", self.movement),
             ("delete_due", (order.bucket, order.merchant_id, order.sn, DueKind.RECOVER.value)),
             *(("add_event", event) for event in self.events),
         ]

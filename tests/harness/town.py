@@ -277,6 +277,14 @@ class Town:
         ours = await self.books()
         assert {sn: amounts for sn, amounts in ours.items() if sn in theirs} == theirs
         assert all(amounts == (0, 0) for sn, amounts in ours.items() if sn not in theirs)
+        await self._assert_found_by_trade_no()
+
+    async def _assert_found_by_trade_no(self) -> None:
+        """Whatever told an order the wallet's number for it: by that number it is found."""
+        for order in await self.store.orders(status=None, after=None, limit=100_000):
+            if order.trade_no:
+                place = (order.bucket, order.merchant_id, order.trade_no)
+                assert await self.store.order_by_trade_no(*place) == order
 
     # -- the wallets' own life
 

@@ -206,7 +206,7 @@ def test_b21_a_replayed_refund_callback_refunds_nothing_more() -> None:
         await town.refund(order, 40, "R1")
         await asyncio.sleep(60)
         before = await town.rest(order)
-        heard = [event for event in await town.store.events(order.key) if event.what == "wechat.callback"]
+        heard = [event for event in await town.store.events(order.key) if "wechat.callback" in event.what]
         assert len(heard) >= 2
         for one in town.mail[-1:] * 100:
             await callback(town.desk, "wechat", order.key, one)

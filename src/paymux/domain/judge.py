@@ -33,7 +33,9 @@ def took(order: Order, now_ms: int, said: Took) -> Verdict | None:
         return _paid(order, said, now_ms)
     if order.undo_tsn and not order.paid:
         known = replace(bump(order), paid=order.total, trade_no=said.trade_no)
-        return Verdict(order=known, what="order.took_late", text="paid while being undone; undoing goes on")
+        pay = pay_movement(known)  # it ends when the order does
+        text = "paid while being undone; undoing goes on"
+        return Verdict(order=known, transactions=(pay,), what="order.took_late", text=text)
     return None
 
 
@@ -112,9 +114,11 @@ def refund_instead(order: Order, undo: Transaction | None, now_ms: int, said: To
     switched = replace(
         bump(order), paid=order.total, refunding=order.total - order.refunded, trade_no=said.trade_no
     )
+    known = TransactionStatus.SUCCESS if order.paid else TransactionStatus.CREATED
+    pay = _pay_movement(switched, known, order.finish_ms)
     return Verdict(
         order=switched,
-        transactions=(switched_undo,),
+        transactions=(switched_undo,) if order.trade_no else (pay, switched_undo),
         what="undo.by_refund",
         text="the wallet cannot reverse it any more",
     )

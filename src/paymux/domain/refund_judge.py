@@ -5,6 +5,7 @@ The amount is reserved before the wallet hears of it and stays reserved until th
 
 from msgspec.structs import replace
 
+from paymux.domain.judge import pay_movement
 from paymux.domain.order import UNDONE, Order, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction, Fact, next_status
 from paymux.domain.outcome import GaveBack, Refused, Took
@@ -58,9 +59,10 @@ def late_refund(order: Order, now_ms: int, *, tsn: str, said: Took) -> Verdict |
         return None
     refund = movement(order, tsn=tsn, kind=TransactionKind.LATE_REFUND, amount=order.total, now_ms=now_ms)
     owing = replace(bump(order), paid=order.total, refunded=0, refunding=order.total, trade_no=said.trade_no)
+    pay = replace(pay_movement(owing), status=TransactionStatus.FAIL_CANCELED, finish_ms=order.finish_ms)
     return Verdict(
         order=owing,
-        transactions=(refund,),
+        transactions=(refund,) if order.trade_no else (pay, refund),
         what="order.late_success",
         text=f"the wallet took {order.total} fen after the order was undone; refunding it",
         alarm=True,

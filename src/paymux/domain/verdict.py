@@ -11,6 +11,9 @@ UNSETTLED = frozenset(
 )
 """Statuses in which recovery has something to do about the payment itself."""
 
+OPEN = UNSETTLED | {OrderStatus.REFUND_INPROGRESS, OrderStatus.REFUND_ERROR}
+"""Statuses that wait for something: work is due about such an order."""
+
 OPEN_REFUND = frozenset({TransactionStatus.CREATED, TransactionStatus.IN_PROG})
 """A refund whose amount is reserved and whose end is not known."""
 

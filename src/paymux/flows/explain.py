@@ -10,9 +10,11 @@ from datetime import timezone as fixed_zone
 import msgspec
 from msgspec.structs import replace
 
+from paymux.domain.judge import pay_movement
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
+from paymux.flows.history import apart
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
 _RESOLVE = "the waiting: `paymux admin resolve SN paid` or `nothing-held`."
@@ -146,7 +148,7 @@ def tell(
     story = Story(
         order=order,
         steps=tuple(sorted(steps, key=lambda step: step.at_ms)),
-        movements=tuple(transactions),
+        movements=tuple(_movements(order, transactions)),
         duties=tuple(due),
         notifications=tuple(notifications),
         state=state,
@@ -186,10 +188,18 @@ def _steps(order: Order, transactions: Sequence[Transaction], events: Sequence[E
         amount=order.total,
         words=order.subject,
     )
-    for event in sorted(events, key=lambda one: (one.at_ms, not _heard(order, one))):
+    said = [one for event in events for one in apart(event, channel=order.channel)]
+    for event in sorted(said, key=lambda one: (one.at_ms, not _heard(order, one))):
         amount = _amount(order, event, transactions)
         words = WHATS.get(event.what, event.what)
         yield Step(at_ms=event.at_ms, who=event.who, what=words, amount=amount, words=event.text)
+
+
+def _movements(order: Order, transactions: Sequence[Transaction]) -> Iterator[Transaction]:
+    """All movements; a pay of which nothing is known yet is not written down, but it is one."""
+    if not any(one.kind is TransactionKind.PAY for one in transactions):
+        yield pay_movement(order)
+    yield from transactions
 
 
 def _heard(order: Order, event: Event) -> bool:

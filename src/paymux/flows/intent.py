@@ -4,7 +4,6 @@ import hashlib
 
 from paymux.channels.contract import Channel
 from paymux.domain.errors import ClientSnConflict
-from paymux.domain.judge import pay_movement
 from paymux.domain.order import Order
 from paymux.domain.payways import SubPayway
 from paymux.domain.people import Account
@@ -71,7 +70,9 @@ def draft(
 
 
 async def take_in(desk: Desk, order: Order, *, wait_s: int) -> None:
-    """Commit the intent: order, pay movement and the due row that will finish it if we die.
+    """Commit the intent: the order, which is its pay's too, and the due row that finishes it if we die.
+
+    The pay becomes a movement with the first thing that is known about it.
 
     Raises `ClientSnConflict` when the merchant used the client_sn before; `field` says what differs.
     """
@@ -83,7 +84,7 @@ async def take_in(desk: Desk, order: Order, *, wait_s: int) -> None:
         sn=order.sn,
         run_at_ms=order.ctime_ms + wait_s * 1000 + GRACE_MS,
     )
-    if await desk.store.save(Change(order=order, transactions=(pay_movement(order),), due=(due,))):
+    if await desk.store.save(Change(order=order, due=(due,))):
         return
     known = await desk.store.order_by_client_sn(order.bucket, order.merchant_id, order.client_sn)
     field = difference(known, order) if known is not None else "client_sn"

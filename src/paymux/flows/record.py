@@ -13,6 +13,7 @@ from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, T
 from paymux.domain.order_states import Contradiction
 from paymux.domain.verdict import UNSETTLED, Verdict, is_unfinished
 from paymux.flows.desk import Desk, Hands
+from paymux.flows.history import joined
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
 Judge = Callable[[Order, Transaction | None, int], Verdict | None]
@@ -33,7 +34,7 @@ async def record(
     """Judge and commit until it holds; return the order as it is then.
 
     `about` finds the movement the judge wants, anew each time; by default the undo under way. `heard`: a
-    transcript to keep with the conclusion, or alone when nothing changes. `look_ms`: when due work that
+    transcript to keep in the conclusion's line, or alone when nothing changes. `look_ms`: when due work that
     begins here runs first (0: at once). What the judge raises, other than `Contradiction`, goes through.
     """
     while True:
@@ -107,7 +108,7 @@ def _change(
         transactions=verdict.transactions,
         due=tuple(due),
         done=tuple(done),
-        events=(said,) if heard is None else (heard, said),
+        events=(joined(heard, said) if heard else said,),
         notifications=notifications,
     )
 
@@ -193,5 +194,5 @@ def _tell(desk: Desk, verdict: Verdict, change: Change, messenger: Hands | None)
 def _contradiction(desk: Desk, order: Order, heard: Event | None, text: str) -> Event:
     """Keep what was heard, and call an operator: the grid says it cannot be."""
     desk.log.error("order.contradiction", alarm=True, sn=order.sn, merchant=order.merchant_id, text=text)
-    said = f"{text}\n{heard.text}" if heard else text
-    return event(desk, order, who="gateway", what="order.contradiction", text=said)
+    said = event(desk, order, who="gateway", what="order.contradiction", text=text)
+    return joined(heard, said) if heard else said

@@ -62,6 +62,18 @@ def _ended(change: Change, ref: str, kind: DueKind) -> Row:
     return (order.bucket, order.merchant_id, ref, kind.value, order.sn, 0, 0, 0)
 
 
+def _new_work(change: Change) -> Iterable[Row]:
+    """Due rows that cannot be there yet: they are about a new order or a new message."""
+    new = {note.notification_id for note in change.notifications}
+    return [row for row in rows.due_rows(change) if change.before is None or row[2] in new]
+
+
+def _work(change: Change) -> Iterable[Row]:
+    """The others, which may be known and put anew."""
+    new = _new_work(change)
+    return [row for row in rows.due_rows(change) if row not in new]
+
+
 def _history(change: Change) -> Iterable[Row]:
     return [rows.event_row(event) for event in change.events]
 
@@ -73,14 +85,15 @@ def _messages(change: Change) -> Iterable[Row]:
 _LATER: tuple[tuple[str, _RowsOf, bool], ...] = (
     ("movements", _movements, False),
     ("done", _done, True),
-    ("due", rows.due_rows, True),
+    ("new_due", _new_work, True),
+    ("due", _work, True),
     ("history", _history, False),
     ("messages", _messages, False),
 )
 """Part, its rows, and whether they have keys of their own to be sorted by."""
 _FIRST: tuple[tuple[str, _RowsOf, bool], ...] = (
-    ("first_movements", _movements, False),
-    ("first_due", rows.due_rows, True),
+    ("movements", _movements, False),
+    ("new_due", _new_work, True),
     ("history", _history, False),
     ("messages", _messages, False),
 )

@@ -9,7 +9,7 @@ SHARDS = 64
 """As many as buckets. Citus hashes: some shards hold several buckets, some none (docs/scaling.md)."""
 
 DISTRIBUTED = ("orders", "transactions", "events", "due", "notifications")
-"""In the order of their foreign keys."""
+"""What carries a bucket; all else is laid beside the first."""
 REFERENCE = ("fences",)
 """Kept on every node."""
 ON_COORDINATOR = (

@@ -44,7 +44,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One line of an order's history (promise M11): who did what, when, and in whose words.
 
     `who`: "terminal 1000…", "gateway", "recovery", the channel's name, an operator. `what`: noun and past
-    verb ("order.paid") or a channel operation ("alipay.pay"). `text` is for people, scrubbed.
+    verb ("order.paid"), a channel operation ("alipay.pay"), or both where a commit keeps the one for the sake
+    of the other (flows/history.py). `text` is for people, scrubbed.
     """
 
     bucket: int
@@ -124,10 +125,13 @@ class Store(Protocol):
         """The merchant's own number for it."""
 
     async def order_by_trade_no(self, bucket: int, merchant_id: str, trade_no: str) -> Order | None:
-        """The channel's number for it (some tills refund by it, upay-v2.md §7.1)."""
+        """The channel's number for it, as its pay carries it (some tills refund by it, upay-v2.md §7.1)."""
 
     async def orders(self, *, status: OrderStatus | None, after: OrderKey | None, limit: int) -> list[Order]:
-        """A page of orders in the order of their numbers, which is that of time; for lists and books."""
+        """A page of orders in the order of their numbers, which is that of time; for lists and books.
+
+        Those in a status that waits for something (`OPEN`) are found by their due work.
+        """
 
     async def transactions(self, key: OrderKey) -> list[Transaction]:
         """All movements of an order, oldest first."""

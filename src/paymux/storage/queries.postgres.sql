@@ -32,11 +32,6 @@ WHERE o.bucket = n.bucket AND o.merchant_id = n.merchant_id AND o.sn = n.sn
     AND o.version = n.version_before AND o.status = n.status_before
 RETURNING o.bucket, o.merchant_id, o.sn
 
--- part: first_movements
--- Those of a new order: its number is new, and so are theirs.
-INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
-WHERE {its_guard_held}
-
 -- part: movements
 -- A movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
 INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
@@ -49,8 +44,8 @@ DELETE FROM due AS d USING unnest(?::due[]) AS x
 WHERE d.bucket = x.bucket AND d.merchant_id = x.merchant_id AND d.ref = x.ref AND d.kind = x.kind
     AND ((x.bucket, x.merchant_id, x.sn) IN (SELECT bucket, merchant_id, sn FROM held)) IS TRUE
 
--- part: first_due
--- Work about a new order.
+-- part: new_due
+-- Work that cannot be there yet.
 INSERT INTO due ({due_columns}, lease_until_ms) SELECT {due_columns}, lease_until_ms FROM unnest(?::due[])
 WHERE {its_guard_held}
 

@@ -46,26 +46,21 @@ SELECT {order_columns} FROM orders WHERE bucket = ? AND merchant_id = ? AND sn =
 SELECT {order_columns} FROM orders WHERE bucket = ? AND merchant_id = ? AND client_sn = ?;
 
 -- name: order_by_trade_no
--- By the channel's number, the newest should a channel have used it twice. The second condition lets the
--- partial index serve.
-SELECT {order_columns} FROM orders WHERE bucket = ? AND merchant_id = ? AND trade_no = ? AND trade_no <> ''
-ORDER BY sn DESC LIMIT 1;
+-- By the channel's number, which its pay carries; the newest should a channel have used it twice. The last
+-- conditions let the partial index serve.
+SELECT {order_columns} FROM orders WHERE bucket = ? AND merchant_id = ? AND sn = (
+    SELECT MAX(sn) FROM transactions
+    WHERE bucket = ? AND merchant_id = ? AND trade_no = ? AND kind = 'pay' AND trade_no <> ''
+);
 
 -- name: orders_page
 -- A page of all orders in the order of their numbers, which is that of time.
 SELECT {order_columns} FROM orders WHERE (sn, merchant_id, bucket) > (?, ?, ?)
 ORDER BY sn, merchant_id, bucket LIMIT ?;
 
--- name: orders_page_of_status
--- A page of the orders in one status but PAID, in the order of their numbers. The second condition lets the
--- partial index serve.
-SELECT {order_columns} FROM orders
-WHERE status = ? AND status <> 'PAID' AND (sn, merchant_id, bucket) > (?, ?, ?)
-ORDER BY sn, merchant_id, bucket LIMIT ?;
-
--- name: orders_page_paid
--- A page of the PAID orders, which is nearly all, in the order of their numbers.
-SELECT {order_columns} FROM orders WHERE status = 'PAID' AND (sn, merchant_id, bucket) > (?, ?, ?)
+-- name: orders_page_settled
+-- A page of the orders in a status in which nothing is due, in the order of their numbers; walks through all.
+SELECT {order_columns} FROM orders WHERE status = ? AND (sn, merchant_id, bucket) > (?, ?, ?)
 ORDER BY sn, merchant_id, bucket LIMIT ?;
 
 -- ------------------------------------------------------------------ transactions
@@ -132,6 +127,12 @@ run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = e
 INSERT INTO due ({due_columns}, lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew};
 
+-- name: orders_with_work
+-- A page of the orders that wait for something, in the order of their numbers. They are few.
+SELECT DISTINCT sn, merchant_id, bucket FROM due
+WHERE kind || '' IN ('recover', 'refund') AND (sn, merchant_id, bucket) > (?, ?, ?)
+ORDER BY sn, merchant_id, bucket LIMIT ?;
+
 -- name: delete_due
 -- The work is settled.
 DELETE FROM due WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?;
@@ -162,10 +163,10 @@ WHERE bucket = ? AND merchant_id = ? AND ref = ? AND kind = ?
     AND attempts = ? AND (attempts = 0 OR run_at_ms = ?);
 
 -- name: due_of_order
--- What still has to be done about an order: its rows refer to its movements (the pay's number is the order's)
--- and messages.
+-- What still has to be done about an order: its rows refer to itself, to its movements and to its messages.
 SELECT {due_columns} FROM due WHERE bucket = ? AND merchant_id = ? AND sn = ? AND ref IN (
-    SELECT tsn FROM transactions WHERE bucket = ? AND merchant_id = ? AND sn = ?
+    SELECT sn FROM orders WHERE bucket = ? AND merchant_id = ? AND sn = ?
+    UNION ALL SELECT tsn FROM transactions WHERE bucket = ? AND merchant_id = ? AND sn = ?
     UNION ALL SELECT notification_id FROM notifications WHERE bucket = ? AND merchant_id = ? AND sn = ?
 ) ORDER BY run_at_ms, kind, ref;
 

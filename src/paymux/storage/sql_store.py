@@ -12,6 +12,7 @@ from typing import TypeVar
 from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction
 from paymux.domain.people import Account, ActivationCode, Merchant, Terminal, Vendor
 from paymux.domain.people import Store as Shop
+from paymux.domain.verdict import OPEN
 from paymux.kit.clock import Clock
 from paymux.kit.seal import Sealer
 from paymux.storage import rows
@@ -85,18 +86,30 @@ class SqlStore(ABC):
 
     async def order_by_trade_no(self, bucket: int, merchant_id: str, trade_no: str) -> Order | None:
         """By the channel's number."""
-        return await self._first("order_by_trade_no", (bucket, merchant_id, trade_no), rows.order_of)
+        place = (bucket, merchant_id)
+        return await self._first("order_by_trade_no", (*place, *place, trade_no), rows.order_of)
 
     async def orders(self, *, status: OrderStatus | None, after: OrderKey | None, limit: int) -> list[Order]:
         """A page of orders in the order of their numbers."""
         start = (after.sn, after.merchant_id, after.bucket) if after else ("", "", -1)
+        if status in OPEN:
+            return await self._open_orders(status, start, limit)
         if status is None:
             found = await self._all("orders_page", (*start, limit))
-        elif status is OrderStatus.PAID:
-            found = await self._all("orders_page_paid", (*start, limit))
         else:
-            found = await self._all("orders_page_of_status", (status.value, *start, limit))
+            found = await self._all("orders_page_settled", (status.value, *start, limit))
         return [rows.order_of(row) for row in found]
+
+    async def _open_orders(self, status: OrderStatus | None, start: Row, limit: int) -> list[Order]:
+        """By their due work, each order by itself: whatever shard it lies on."""
+        found: list[Order] = []
+        while len(found) < limit and (page := await self._all("orders_with_work", (*start, limit))):
+            for sn, merchant_id, bucket in page:
+                order = await self.order(OrderKey(bucket, merchant_id, sn))
+                if order is not None and order.status is status:
+                    found.append(order)
+            start = page[-1]
+        return found[:limit]
 
     async def transactions(self, key: OrderKey) -> list[Transaction]:
         """All movements of an order, oldest first."""
@@ -140,7 +153,7 @@ class SqlStore(ABC):
 
     async def due_of(self, key: OrderKey) -> list[Due]:
         """What still has to be done about an order."""
-        return [rows.due_of(row) for row in await self._all("due_of_order", rows.key_row(key) * 3)]
+        return [rows.due_of(row) for row in await self._all("due_of_order", rows.key_row(key) * 4)]
 
     # -- notifications
 

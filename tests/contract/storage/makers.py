@@ -117,7 +117,7 @@ def paid(order: Order) -> Change:
     change = next_version(order, status=OrderStatus.PAID, paid=order.total, trade_no=f"w{order.sn}")
     return replace(
         change,
-        transactions=(a_movement(order, status=TransactionStatus.SUCCESS),),
+        transactions=(a_movement(order, status=TransactionStatus.SUCCESS, trade_no=change.order.trade_no),),
         done=((order.sn, DueKind.RECOVER),),
         events=(an_event(order, f"e{order.sn}"),),
     )

@@ -295,7 +295,7 @@ def test_no_plan_walks_through_a_table_or_a_merchant(engine: Engine) -> None:
         "update_order": "orders_pkey",
         "mark_asked": "orders_pkey",
         "order_by_client_sn": "client_sn_once",
-        "order_by_trade_no": "orders_by_trade_no",
+        "order_by_trade_no": "pays_by_trade_no",
         "transaction_by_tsn": "transactions_pkey",
         "transactions_of_order": "transactions_pkey",
         "events_of_order": "events_pkey",

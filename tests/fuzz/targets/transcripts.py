@@ -1,17 +1,19 @@
 """What is kept of requests, replies and callbacks: whatever stands around a secret, the secret is masked.
 
 Strangers write callbacks and tills write subjects, so what surrounds a signature or a barcode may be made to
-lead the masking astray.
+lead the masking astray. What is told in short has lost nothing but secrets.
 """
 
 import json
 from urllib.parse import quote_plus
 
 from paymux.channels.contract import Channel
+from paymux.channels.wechat.xml import XmlRefused, read_xml
 from tests.fuzz import tokens
 from tests.fuzz.genuine import lived
 from tests.fuzz.targets.callbacks import ALIPAY_NAMES, ALIPAY_VALUES
 from tests.fuzz.trial import Dice, Pairs, Trial, edited
+from tests.harness.short import fields_of
 
 _CHARS_MAX = 8_000
 """As much as a flow keeps of one message (flows/call.py)."""
@@ -57,6 +59,8 @@ def transcripts() -> Trial:
         body = _written(pairs, how, style)
         told = _scrubbed(wechat if how == 0 else alipay, body)
         assert _SECRET not in told, told
+        if how == 0:
+            _assert_whole(told, body)
 
     seeds = [
         bytes([how, style, at, secret, *edits])
@@ -71,6 +75,19 @@ def transcripts() -> Trial:
 
 def _scrubbed(channel: Channel, body: bytes) -> str:
     return channel.scrub(body[:_CHARS_MAX].decode(errors="replace"))
+
+
+def _assert_whole(told: str, body: bytes) -> None:
+    """What is told in short is the message, field by field; secrets aside."""
+    if "<xml>" in told:
+        return
+    try:
+        fields = read_xml(body)
+    except XmlRefused:
+        return  # a name stands there twice
+    masked = {*_WECHAT_SECRETS, "dynamic_id"}
+    kept = [(name, value) for name, value in fields_of(told) if name not in masked]
+    assert kept == [(name, value) for name, value in fields.items() if name not in masked], told
 
 
 def _written(pairs: Pairs, how: int, style: int) -> bytes:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from paymux.domain.order import Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.flows.explain import STATES, Story, tell, write
+from paymux.flows.history import apart, joined
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -177,6 +178,45 @@ def test_words_come_before_conclusions() -> None:
     events = (event(800, "gateway", "order.paid"), event(800, "wechat", "wechat.pay", HEARD))
     story = tell(PAID, transactions=(), events=events, due=(), notifications=())
     assert [step.who for step in story.steps[1:]] == ["wechat", "gateway"]
+
+
+def test_a_pay_of_which_nothing_is_known_is_shown() -> None:
+    """It is not written down before the wallet or we end it; the order is its witness."""
+    reverse = movement(TransactionKind.REVERSE, TransactionStatus.CREATED, 1234, after_ms=60_000)
+    for stored in ((), (reverse,)):
+        text = told(ORDER, transactions=stored)
+        assert "Movements 流水\n  7894259244096169         12.34  CREATED          pay 支付\n" in text
+
+
+def test_a_joint_line_is_told_as_two() -> None:
+    """What one commit kept in one line: the wallet's words and ours, each by who said it."""
+    heard = event(800, "wechat", "wechat.pay", HEARD)
+    said = event(801, "gateway", "order.paid", "4200001")
+    text = told(PAID, events=(joined(heard, said),), full=True)
+    assert [line for line in text.splitlines() if "12:00:00.8" in line] == [
+        row("00.801", "wechat", "", "wechat.pay: Took (4200001) after 800 ms"),
+        row("00.801", "gateway", "12.34", "the order is paid 已支付: 4200001"),
+    ]
+    assert "      < 200 <xml>answered</xml>\n" in text
+
+
+def test_a_joint_line_loses_nothing() -> None:
+    """Taken apart again it is what was joined; only a conclusion of several lines becomes one."""
+    heard = event(800, "wechat", "wechat.pay", HEARD)
+    for text in ("", "4200001", "a < b", "two\nlines"):
+        said = event(801, "gateway", "order.paid", text)
+        first, second = apart(joined(heard, said), channel="wechat")
+        assert (first.who, first.what, first.text) == (heard.who, heard.what, heard.text)
+        assert second == replace(said, text=text.replace("\n", " "))
+        assert apart(said, channel="wechat") == (said,)
+
+
+def test_an_operators_word_stays_his_own() -> None:
+    """Who says what the wallet's books show is the person, not the channel."""
+    heard = event(800, "operator ann", "operator.resolved", "the portal < shows it")
+    first, second = apart(joined(heard, event(801, "operator ann", "sale.stands")), channel="wechat")
+    assert (first.who, first.text) == ("operator ann", "the portal < shows it")
+    assert (second.who, second.what, second.text) == ("operator ann", "sale.stands", "")
 
 
 def test_an_open_order_says_when_it_is_looked_at_again() -> None:

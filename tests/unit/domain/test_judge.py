@@ -46,7 +46,7 @@ class Book:
 
     def __init__(self) -> None:
         self.order = new_order()
-        self.movements: dict[str, Transaction] = {self.order.sn: judge.pay_movement(self.order)}
+        self.movements: dict[str, Transaction] = {}
         self.seen: list[OrderStatus] = [OrderStatus.CREATED]
         self.numbers = 0
 
@@ -191,7 +191,15 @@ def check(book: Book) -> None:
     done = sum(one.amount for one in book.refunds() if one.status is TransactionStatus.SUCCESS)
     if order.status not in UNDONE:
         assert order.refunded == done
+    check_pay(book)
     check_status(book)
+
+
+def check_pay(book: Book) -> None:
+    """The pay is written down when the order ends or the wallet tells its number, by which it is found."""
+    order, pay = book.order, book.movements.get(book.order.sn)
+    assert pay is not None or (order.status in UNSETTLED and not order.trade_no)
+    assert not order.trade_no or (pay is not None and pay.trade_no == order.trade_no)
 
 
 def check_status(book: Book) -> None:

@@ -8,7 +8,6 @@ program that will open the order); for H5 `page` = "1" (a computer's browser: al
 wap.pay), `return_url` and `quit_url`. goods_details become goods_detail.
 """
 
-import re
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ import msgspec
 
 from paymux.channels.alipay import codes
 from paymux.channels.alipay.form import write_form
+from paymux.channels.alipay.scrubbing import scrub
 from paymux.channels.alipay.signing import (
     is_signed,
     read_certificate,
@@ -203,7 +203,7 @@ class Alipay:
 
     def scrub(self, text: str) -> str:
         """Mask signatures, barcodes, tokens and buyers, in JSON as in form encoding."""
-        return _SECRET.sub(_masked, text)
+        return scrub(text)
 
     # ------------------------------------------------------------ keys
 
@@ -590,31 +590,3 @@ def _fen(fields: Fields, name: str) -> int:
 
 def _refunded_ms(fields: Fields) -> int:
     return ms_of_spaced(_text(fields, "gmt_refund_pay"))
-
-
-# ---------------------------------------------------------------- scrubbing
-
-_BARCODES = frozenset({"auth_code", "dynamic_id"})
-# It begins with the names' first letters, by which the search skips what can be no name.
-_SECRET = re.compile(
-    r"""
-    ([abdosuABDOSU](?:(?<![A-Za-z0-9_].)|(?<=%22.))(?i:
-        (?<=s)ign|(?<=a)uth_code|(?<=d)ynamic_id|(?<=a)pp_auth_token|(?<=b)uyer_id|(?<=b)uyer_user_id
-       |(?<=b)uyer_open_id|(?<=b)uyer_logon_id|(?<=b)uyer_user_name|(?<=s)eller_email|(?<=o)pen_id
-       |(?<=u)ser_id
-    ))
-    (?: ("\s*:\s*")           ((?:[^"\\]|\\.)*)         # JSON
-      | (\\"\s*:\s*\\")       ((?:(?!\\").)*)           # JSON inside JSON text
-      | (%22\+?%3[Aa]\+?%22)  ((?:(?!%22)[^&\s])*)      # JSON inside a form
-      | (=)                   ([^&\s"]*)                # a form
-    )
-    """,
-    re.VERBOSE,
-)
-
-
-def _masked(match: re.Match[str]) -> str:
-    name, gap, value = (group for group in match.groups() if group is not None)
-    if name.lower() in _BARCODES and len(value) >= 16:
-        return f"{name}{gap}{value[:2]}{'*' * 12}{value[-2:]}"
-    return f"{name}{gap}***"

@@ -35,6 +35,7 @@ from paymux.channels.contract import (
 from paymux.channels.detail import Detail, read_detail
 from paymux.channels.verdicts import Table, doubt, judge
 from paymux.channels.wechat import codes
+from paymux.channels.wechat.scrubbing import scrub
 from paymux.channels.wechat.signing import SIGN_TYPES, decrypt, is_signed, sign
 from paymux.channels.wechat.xml import XmlRefused, read_xml, writable, write_xml
 from paymux.domain.errors import ConfigurationBroken
@@ -167,8 +168,8 @@ class WeChat:
         return self._fact(fields)
 
     def scrub(self, text: str) -> str:
-        """Mask signatures, barcodes, buyers and encrypted parts; everything else stays readable."""
-        return _SECRET.sub(_masked, text)
+        """Mask signatures, barcodes, buyers and encrypted parts; everything else can be read, in short."""
+        return scrub(text)
 
     # ------------------------------------------------------------ builders
 
@@ -519,19 +520,3 @@ def _fen(fields: Fields, name: str) -> int:
 def _as_document(inner: bytes) -> bytes:
     """Return req_info's `<root>…</root>` with the root element this protocol has everywhere else."""
     return re.sub(rb"\A\s*<root>(.*)</root>\s*\Z", rb"<xml>\1</xml>", inner, flags=re.DOTALL)
-
-
-# ---------------------------------------------------------------- scrubbing
-
-_SECRET = re.compile(
-    r"<(sign|auth_code|dynamic_id|openid|sub_openid|req_info)\b[^>]*>(.*?)(</\1\s*>|\Z)",
-    re.DOTALL,
-)
-
-
-def _masked(match: re.Match[str]) -> str:
-    name, value, close = match.groups()
-    code = value.removeprefix("<![CDATA[").removesuffix("]]>").strip()
-    if name in {"auth_code", "dynamic_id"} and len(code) >= 16:
-        return f"<{name}>{code[:2]}{'*' * 12}{code[-2:]}{close}"
-    return f"<{name}>***{close}"
