@@ -104,7 +104,8 @@ def test_exactly_the_fields_that_are_read(monkeypatch: pytest.MonkeyPatch, name:
     monkeypatch.setattr(fields, "_read_object", lambda body: Watched(json.loads(body)))
     plain = example(name)
     without_terminal = {key: value for key, value in plain.items() if key != "terminal_sn"}
-    for body in (plain, without_terminal, plain | {"reflect": None}):
+    with_details = plain | {"device_id": "till 1"}
+    for body in (plain, without_terminal, plain | {"reflect": None}, with_details):
         faults(name, body)
     assert asked == set(body_schema(name)["properties"])
 
