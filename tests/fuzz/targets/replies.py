@@ -276,7 +276,7 @@ def wechat_made() -> Trial:
             return
         same = _signed(pairs) == _signed(bare)
         assert how == _RIGHT or (how == _OF_ANOTHER and same), f"nobody signed this: {outcome}"
-        _check_wechat(asked.operation, dict(pairs), wallet.account.credentials, outcome)
+        _check_wechat(asked.operation, _signed(pairs), wallet.account.credentials, outcome)
 
     prefixes = [bytes([place, how, place % 5]) for place in range(len(said)) for how in (0, 4)]
     seeds = single_edits(
@@ -286,7 +286,7 @@ def wechat_made() -> Trial:
 
 
 def _signed(pairs: Pairs) -> dict[str, str]:
-    """What a signature of WeChat's covers: it leaves empty fields out."""
+    """What a signature of WeChat's covers: it leaves empty fields out, so they say nothing."""
     return {name: value for name, value in pairs if value}
 
 
