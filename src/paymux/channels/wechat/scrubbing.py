@@ -3,13 +3,11 @@
 import json
 import re
 
-_MESSAGE = re.compile(
-    r"\s*<xml>\s*((?:<([A-Za-z_][\w.-]*+)>(?:"
-    r"<!\[CDATA\[[^\]<]*+(?:\](?!\]>)[^\]<]*+)*+\]\]>|[^\]<&]*+(?:\](?!\]>)[^\]<&]*+)*+"
-    r")</\2>\s*+)*+)</xml>\s*",
-    re.ASCII,
+_BEGIN, _END = "<xml>", "</xml>"
+_FIELD_OR_REST = re.compile(
+    r"<([A-Za-z_][\w.-]*+)>(?:<!\[CDATA\[([^\]<]*+)\]\]>|([^\]<&]*+))</\1>\s*|(.+)", re.ASCII | re.DOTALL
 )
-"""Nothing but fields, whose values read the same with and without their wrapping: no tag, no reference."""
+"""A field whose value reads the same with and without its wrapping: no tag in it and no reference."""
 
 _BARCODES = frozenset({"auth_code", "dynamic_id"})
 _SECRETS = _BARCODES | {"sign", "openid", "sub_openid", "req_info"}
@@ -22,24 +20,30 @@ def scrub(text: str) -> str:
     Fields of a plain message are written `name=value name=value`, in their order, a value with blanks in it
     as a JSON text: a log of half the size. What is cut off or no plain message stays as it came.
     """
-    message = _MESSAGE.fullmatch(text)
-    if message is None:
-        return _SECRET.sub(_masked, text)
-    bare = message[1].replace("<![CDATA[", "").replace("]]></", "</")
-    fields = [field.partition(">") for field in bare.split("<")[1::2]]
-    told = [f"{k}={_hidden(k, v) if k in _SECRETS else v}" for k, _, v in fields]
-    if not _reads_bare("".join(told)):
-        told = [one if _reads_bare(one) else _quoted(one) for one in told]
+    message = text.strip()
+    told = None
+    if message.startswith(_BEGIN) and message.endswith(_END):
+        told = _in_short(message[len(_BEGIN) : -len(_END)].lstrip())
+    return _SECRET.sub(_masked, text) if told is None else told
+
+
+def _in_short(fields: str) -> str | None:
+    """Write the fields in short; None when there is anything else."""
+    told: list[str] = []
+    for name, wrapped, bare, rest in _FIELD_OR_REST.findall(fields):
+        if rest:
+            return None
+        value = wrapped or bare
+        if name in _SECRETS:
+            value = _hidden(name, value)
+        elif not (value.isalnum() or _reads_bare(value)):
+            value = json.dumps(value, ensure_ascii=False)
+        told.append(f"{name}={value}")
     return " ".join(told)
 
 
 def _reads_bare(value: str) -> bool:
     return value.isprintable() and " " not in value and '"' not in value
-
-
-def _quoted(field: str) -> str:
-    name, _, value = field.partition("=")
-    return f"{name}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _hidden(name: str, value: str) -> str:
