@@ -5,7 +5,10 @@ import re
 
 _BEGIN, _END = "<xml>", "</xml>"
 _FIELD_OR_REST = re.compile(
-    r"<([A-Za-z_][\w.-]*+)>(?:<!\[CDATA\[([^\]<]*+)\]\]>|([^\]<&]*+))</\1>\s*|(.+)", re.ASCII | re.DOTALL
+    r"<([A-Za-z_][\w.-]*+)>(?:"
+    r"<!\[CDATA\[([^\]<]*+(?:\](?!\]>)[^\]<]*+)*+)\]\]>|([^\]<&]*+(?:\](?!\]>)[^\]<&]*+)*+)"
+    r")</\1>\s*|(.+)",
+    re.ASCII | re.DOTALL,
 )
 """A field whose value reads the same with and without its wrapping: no tag in it and no reference."""
 
