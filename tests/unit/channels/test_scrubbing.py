@@ -107,6 +107,12 @@ def test_every_field_can_be_read_back_from_its_short_form(
     assert fields_of(makers.wechat().scrub(f"<xml>{''.join(spelled)}</xml>")) == fields
 
 
+def test_what_is_left_of_a_barcode_is_quoted_where_need_be() -> None:
+    """Its first and last characters are kept, and may be anything: found by fuzzing."""
+    told = makers.wechat().scrub('<xml><auth_code>"1234567890123456 </auth_code><sign>s</sign></xml>')
+    assert fields_of(told) == [("auth_code", '"1************6 '), ("sign", "***")]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -39,7 +39,7 @@ def _in_short(fields: str) -> str | None:
         value = wrapped or bare
         if name in _SECRETS:
             value = _hidden(name, value)
-        elif not (value.isalnum() or _reads_bare(value)):
+        if not (value.isalnum() or _reads_bare(value)):
             value = json.dumps(value, ensure_ascii=False)
         told.append(f"{name}={value}")
     return " ".join(told)
