@@ -253,9 +253,8 @@ class Roads:
 
         Replies without any number cannot be told apart by anybody; they never leave their own connection.
         """
-        operation = (
-            wish.operation if self._dice.random() < 0.7 else self._dice.choice(list(self._old_replies))
-        )
+        known = list(self._old_replies) or [wish.operation]
+        operation = wish.operation if self._dice.random() < 0.7 else self._dice.choice(known)
         return self._dice.choice(self._old_replies.get(operation, [response]))
 
     def _forged(self, wish: Wish) -> HttpResponse:
