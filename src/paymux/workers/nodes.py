@@ -19,7 +19,7 @@ from paymux.kit.ids import NODES_A_BLOCK, Ids
 from paymux.storage.contract import Store
 
 NODES_A_PROCESS = 2
-"""2,048 numbers a second, more than one process can sell; a block serves eight processes."""
+"""2,048 numbers a second; who sells more takes them ahead of time. A block serves eight processes."""
 LEASE_MS = 30_000
 RENEW_MS = 1_000
 _SILENT_MS = 3 * RENEW_MS
@@ -101,7 +101,8 @@ class _Keeper:
                 self._log.exception("node.not_renewed", node=self._node)
 
     async def _renew(self, ids: Ids) -> None:
-        until_ms = self._clock.now_ms() + LEASE_MS
+        """For a lease from now, or from our newest number: who sells more than his share is ahead of time."""
+        until_ms = max(self._clock.now_ms(), ids.used_until_ms) + LEASE_MS
         if await self._store.keep_node(self._node, self._holder, until_ms=until_ms):
             ids.lease(until_ms=until_ms)
             return

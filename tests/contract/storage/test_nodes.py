@@ -9,7 +9,7 @@ from paymux.domain.errors import ConfigurationBroken, StorageFailed
 from paymux.kit.ids import Ids
 from paymux.storage.contract import Store
 from paymux.workers import nodes
-from paymux.workers.nodes import LEASE_MS, NODES_A_PROCESS, borrowed_ids
+from paymux.workers.nodes import LEASE_MS, NODES_A_PROCESS, RENEW_MS, borrowed_ids
 from tests.contract.storage.conftest import Engine
 from tests.contract.storage.makers import NOW_MS, TurnedClock
 
@@ -23,6 +23,26 @@ class StillClock(TurnedClock):
         """Never over."""
         del wait_ms
         await asyncio.Event().wait()
+
+
+class SteppedClock(TurnedClock):
+    """Time passes when the test says so, and whoever waited for it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = asyncio.Condition()
+
+    async def sleep(self, wait_ms: int) -> None:
+        """Until the test has let so much time pass."""
+        end_ms = self.ms + wait_ms
+        async with self._passed:
+            await self._passed.wait_for(lambda: self.ms >= end_ms)
+
+    async def step(self, ms: int) -> None:
+        """Let time pass."""
+        self.ms += ms
+        async with self._passed:
+            self._passed.notify_all()
 
 
 def test_a_node_has_one_holder(engine: Engine) -> None:
@@ -99,6 +119,26 @@ def test_places_of_the_dead_are_given_away(engine: Engine) -> None:
             silent.append(dying)  # it neither renews nor lets go
             clock.ms += 1_000
         assert await store.node_until_ms(0) > clock.ms
+
+    engine.run(story)
+
+
+def test_who_sells_more_than_his_numbers_is_ahead_of_time(engine: Engine) -> None:
+    """Minutes of more than 2,048 sales a second once ended all sales: the lease goes with the numbers."""
+
+    async def story(store: Store) -> None:
+        clock, numbers = SteppedClock(), set[str]()
+        async with borrowed_ids(store, clock, block=0, log=LOG) as ids:
+            for _ in range(40):
+                numbers |= {ids.sn() for _ in range(2 * 1024 * NODES_A_PROCESS)}
+                await clock.step(RENEW_MS)
+                for _ in range(1_000):
+                    if await store.node_until_ms(0) >= ids.used_until_ms + LEASE_MS:
+                        break
+                    await asyncio.sleep(0)
+            assert len(numbers) == 40 * 2 * 1024 * NODES_A_PROCESS
+            assert await store.node_until_ms(0) >= ids.used_until_ms > clock.ms + LEASE_MS
+        assert await store.node_until_ms(0) >= ids.used_until_ms
 
     engine.run(story)
 
