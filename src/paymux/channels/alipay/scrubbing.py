@@ -2,7 +2,8 @@
 
 import re
 
-_BARCODES = frozenset({"auth_code", "dynamic_id"})
+from paymux.channels.masking import masked
+
 # It begins with the names' first letters, by which the search skips what can be no name.
 _SECRET = re.compile(
     r"""
@@ -28,6 +29,4 @@ def scrub(text: str) -> str:
 
 def _masked(match: re.Match[str]) -> str:
     name, gap, value = (group for group in match.groups() if group is not None)
-    if name.lower() in _BARCODES and len(value) >= 16:
-        return f"{name}{gap}{value[:2]}{'*' * 12}{value[-2:]}"
-    return f"{name}{gap}***"
+    return f"{name}{gap}{masked(name.lower(), value)}"

@@ -3,6 +3,8 @@
 import json
 import re
 
+from paymux.channels.masking import masked
+
 _BEGIN, _END = "<xml>", "</xml>"
 _FIELD_OR_REST = re.compile(
     r"<([A-Za-z_][\w.-]*+)>(?:"
@@ -12,8 +14,7 @@ _FIELD_OR_REST = re.compile(
 )
 """A field whose value reads the same with and without its wrapping: no tag in it and no reference."""
 
-_BARCODES = frozenset({"auth_code", "dynamic_id"})
-_SECRETS = _BARCODES | {"sign", "openid", "sub_openid", "req_info"}
+_SECRETS = frozenset({"auth_code", "dynamic_id", "sign", "openid", "sub_openid", "req_info"})
 _SECRET = re.compile(rf"<({'|'.join(sorted(_SECRETS))})\b[^>]*>(.*?)(</\1\s*>|\Z)", re.DOTALL)
 
 
@@ -38,7 +39,7 @@ def _in_short(fields: str) -> str | None:
             return None
         value = wrapped or bare
         if name in _SECRETS:
-            value = _hidden(name, value)
+            value = masked(name, value)
         if not (value.isalnum() or _reads_bare(value)):
             value = json.dumps(value, ensure_ascii=False)
         told.append(f"{name}={value}")
@@ -49,13 +50,7 @@ def _reads_bare(value: str) -> bool:
     return value.isprintable() and " " not in value and '"' not in value
 
 
-def _hidden(name: str, value: str) -> str:
-    if name in _BARCODES and len(value) >= 16:
-        return f"{value[:2]}{'*' * 12}{value[-2:]}"
-    return "***"
-
-
 def _masked(match: re.Match[str]) -> str:
     name, value, close = match.groups()
     code = value.removeprefix("<![CDATA[").removesuffix("]]>").strip()
-    return f"<{name}>{_hidden(name, code)}{close}"
+    return f"<{name}>{masked(name, code)}{close}"
