@@ -63,15 +63,18 @@ def _ended(change: Change, ref: str, kind: DueKind) -> Row:
 
 
 def _new_work(change: Change) -> Iterable[Row]:
-    """Due rows that cannot be there yet: they are about a new order or a new message."""
-    new = {note.notification_id for note in change.notifications}
-    return [row for row in rows.due_rows(change) if change.before is None or row[2] in new]
+    """Due rows that cannot be there yet."""
+    return [row for row in rows.due_rows(change) if _is_new(change, row)]
 
 
 def _work(change: Change) -> Iterable[Row]:
     """The others, which may be known and put anew."""
-    new = _new_work(change)
-    return [row for row in rows.due_rows(change) if row not in new]
+    return [row for row in rows.due_rows(change) if not _is_new(change, row)]
+
+
+def _is_new(change: Change, row: Row) -> bool:
+    """Whether a due row is about a new order or a new message."""
+    return change.before is None or any(row[2] == note.notification_id for note in change.notifications)
 
 
 def _history(change: Change) -> Iterable[Row]:
