@@ -36,7 +36,7 @@ class Sale:
             channel_finish_ms=0,
             latest_status=TransactionStatus.CREATED,
         )
-        paid = replace(pay_movement(order), status=TransactionStatus.SUCCESS, finish_ms=order.finish_ms)
+        paid = pay_movement(order, TransactionStatus.SUCCESS, order.finish_ms)
         self.movement = rows.transaction_row(paid)
         self.due = rows.due_row(
             Due(

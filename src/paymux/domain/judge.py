@@ -115,7 +115,7 @@ def refund_instead(order: Order, undo: Transaction | None, now_ms: int, said: To
         bump(order), paid=order.total, refunding=order.total - order.refunded, trade_no=said.trade_no
     )
     known = TransactionStatus.SUCCESS if order.paid else TransactionStatus.CREATED
-    pay = _pay_movement(switched, known, order.finish_ms)
+    pay = pay_movement(switched, known, order.finish_ms)
     return Verdict(
         order=switched,
         transactions=(switched_undo,) if order.trade_no else (pay, switched_undo),
@@ -181,7 +181,7 @@ def _stands(order: Order, undo: Transaction, status: OrderStatus, now_ms: int, s
         stands = replace(stands, latest_status=TransactionStatus.SUCCESS)
     else:
         stands = replace(stands, latest_status=ended.status)
-    pay = _pay_movement(order, TransactionStatus.SUCCESS, now_ms)
+    pay = pay_movement(order, TransactionStatus.SUCCESS, now_ms)
     return Verdict(
         order=stands,
         transactions=(pay, ended),
@@ -226,7 +226,7 @@ def _paid(order: Order, said: Took, now_ms: int) -> Verdict:
         channel_finish_ms=said.paid_at_ms or now_ms,
         latest_status=TransactionStatus.SUCCESS,
     )
-    pay = _pay_movement(paid, TransactionStatus.SUCCESS, now_ms)
+    pay = pay_movement(paid, TransactionStatus.SUCCESS, now_ms)
     return Verdict(order=paid, transactions=(pay,), what="order.paid", text=said.trade_no, notify=True)
 
 
@@ -258,7 +258,7 @@ def _over(
         latest_status=latest,
     )
     movements = (
-        [] if order.finish_ms and canceled else [_pay_movement(over, TransactionStatus.FAIL_CANCELED, now_ms)]
+        [] if order.finish_ms and canceled else [pay_movement(over, TransactionStatus.FAIL_CANCELED, now_ms)]
     )
     if undo is not None:
         movements.append(_ended_undo(undo, now_ms, TransactionStatus.SUCCESS, None))
@@ -268,12 +268,10 @@ def _over(
     )
 
 
-def pay_movement(order: Order) -> Transaction:
+def pay_movement(
+    order: Order, status: TransactionStatus = TransactionStatus.CREATED, finish_ms: int = 0
+) -> Transaction:
     """The first movement of an order; it bears the order's own number."""
-    return _pay_movement(order, TransactionStatus.CREATED, 0)
-
-
-def _pay_movement(order: Order, status: TransactionStatus, finish_ms: int) -> Transaction:
     return Transaction(
         bucket=order.bucket,
         merchant_id=order.merchant_id,

@@ -59,7 +59,7 @@ def late_refund(order: Order, now_ms: int, *, tsn: str, said: Took) -> Verdict |
         return None
     refund = movement(order, tsn=tsn, kind=TransactionKind.LATE_REFUND, amount=order.total, now_ms=now_ms)
     owing = replace(bump(order), paid=order.total, refunded=0, refunding=order.total, trade_no=said.trade_no)
-    pay = replace(pay_movement(owing), status=TransactionStatus.FAIL_CANCELED, finish_ms=order.finish_ms)
+    pay = pay_movement(owing, TransactionStatus.FAIL_CANCELED, order.finish_ms)
     return Verdict(
         order=owing,
         transactions=(refund,) if order.trade_no else (pay, refund),
