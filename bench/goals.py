@@ -34,6 +34,13 @@ GOALS = (
     ),
     _goal("pay, against the floor", "pays", "pay paymux-postgres ÷ pay floor-postgres", 2.2, 1.6),
     _goal(
+        "pay, against the floor, both at one steady pace",
+        "latency",
+        "pay at one steady pace, paymux ÷ floor",
+        2.2,
+        1.6,
+    ),
+    _goal(
         "pay, against the conventional gateway",
         "pays",
         "pay paymux-postgres ÷ pay conventional-postgres",

@@ -78,7 +78,9 @@ async def query(base_url: str, *, count: int, concurrency: int, orders: dict[str
     return await _drive(base_url, (calls[number % len(calls)] for number in range(count)), concurrency)
 
 
-async def pay_at_rate(base_url: str, *, per_s: float, seconds: float, prefix: str) -> Work:
+async def pay_at_rate(
+    base_url: str, *, per_s: float, seconds: float, prefix: str, till: Till = WECHAT_TILL
+) -> Work:
     """Pay at a steady pace, whether answers come or not; raises `WrongAnswer`."""
     began_s = time.perf_counter()
     free: list[_Line] = []
@@ -96,7 +98,7 @@ async def pay_at_rate(base_url: str, *, per_s: float, seconds: float, prefix: st
             if now_s >= seconds:
                 break
             await asyncio.sleep(max(number / per_s - now_s, 0))
-            tills.create_task(one(_pay(base_url, f"{prefix}-{number}", WECHAT_TILL, "")))
+            tills.create_task(one(_pay(base_url, f"{prefix}-{number}", till, "")))
     elapsed_s = time.perf_counter() - began_s
     return Work(calls=len(waits_s), elapsed_s=elapsed_s, sns=sns, waits_s=waits_s)
 

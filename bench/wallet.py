@@ -2,7 +2,8 @@
 
 `python -m bench.wallet PORT ALIPAY_KEY_FILE`. They believe everything and answer a correctly signed success.
 What comes before `/pay/micropay` in the path says when: `/slow` after a while, `/frozen` never, until
-somebody calls `/thaw`. `/own-ms` tells how long slow answers really took. Their CPU time is nobody's.
+somebody calls `/thaw`, `/busy` after as much work as Alipay's takes. `/own-ms` tells how long slow answers
+really took. Their CPU time is nobody's.
 """
 
 import asyncio
@@ -68,6 +69,9 @@ class Wallet(asyncio.Protocol):
         body, path = self._body.decode(), self._path
         self._body.clear()
         if path == b"/pay/micropay":
+            self._write(_wechat_paid(body))
+        elif path == b"/busy/pay/micropay":
+            _signature(self.key, body.encode())
             self._write(_wechat_paid(body))
         elif path == b"/slow/pay/micropay":
             began_s = time.perf_counter()
@@ -145,8 +149,11 @@ def _alipay_paid(request: str, key: RSAPrivateKey) -> bytes:
             "trade_no": str(next(_NUMBERS)),
         }
     )
-    signed = base64.b64encode(key.sign(content, padding.PKCS1v15(), hashes.SHA256())).decode()
-    return b'{"alipay_trade_pay_response":%s,"sign":"%s"}' % (content, signed.encode())
+    return b'{"alipay_trade_pay_response":%s,"sign":"%s"}' % (content, _signature(key, content))
+
+
+def _signature(key: RSAPrivateKey, content: bytes) -> bytes:
+    return base64.b64encode(key.sign(content, padding.PKCS1v15(), hashes.SHA256()))
 
 
 def _beijing(form: str) -> str:

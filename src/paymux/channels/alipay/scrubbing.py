@@ -12,10 +12,10 @@ _SECRET = re.compile(
        |(?<=b)uyer_open_id|(?<=b)uyer_logon_id|(?<=b)uyer_user_name|(?<=s)eller_email|(?<=o)pen_id
        |(?<=u)ser_id
     ))
-    (?: ("\s*:\s*")           ((?:[^"\\]|\\.)*)         # JSON
-      | (\\"\s*:\s*\\")       ((?:(?!\\").)*)           # JSON inside JSON text
-      | (%22\+?%3[Aa]\+?%22)  ((?:(?!%22)[^&\s])*)      # JSON inside a form
-      | (=)                   ([^&\s"]*)                # a form
+    (?: ("\s*:\s*")           ([^"\\]*+(?:\\.[^"\\]*+)*+)         # JSON
+      | (\\"\s*:\s*\\")       ([^\\\n]*+(?:\\(?!")[^\\\n]*+)*+)   # JSON inside JSON text
+      | (%22\+?%3[Aa]\+?%22)  ([^&\s%]*+(?:%(?!22)[^&\s%]*+)*+)   # JSON inside a form
+      | (=)                   ([^&\s"]*+)                         # a form
     )
     """,
     re.VERBOSE,
