@@ -14,7 +14,7 @@ from tests.harness.citus_rules import Judge, distribute, watch
 from tests.harness.postgres import drop_schema, new_schema, server
 from tests.harness.virtual_postgres import stop_the_clock
 
-_ALWAYS = frozenset({"test_crash_points", "test_doubt", "test_operator", "test_refund"})
+_ALWAYS = frozenset({"test_crash_points", "test_doubt", "test_operator", "test_refund", "test_telling"})
 _DAYS_LONG = "test_a_merchant_is_told_again"
 
 

@@ -227,7 +227,7 @@ def _paid(order: Order, said: Took, now_ms: int) -> Verdict:
         latest_status=TransactionStatus.SUCCESS,
     )
     pay = pay_movement(paid, TransactionStatus.SUCCESS, now_ms)
-    return Verdict(order=paid, transactions=(pay,), what="order.paid", text=said.trade_no, notify=True)
+    return Verdict(order=paid, transactions=(pay,), what="order.paid", notify=True)
 
 
 def _over(

@@ -132,14 +132,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     channel: str
     payway: str
     sub_payway: str
-    total: int
-    paid: int = 0
-    refunded: int = 0
-    refunding: int = 0
     currency: str = "CNY"
-    status: OrderStatus = OrderStatus.CREATED
-    version: int = 1
-    undo_tsn: str = ""
     digest: str
     subject: str
     description: str = ""
@@ -147,24 +140,31 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     reflect: str = ""
     notify_url: str = ""
     detail: str = ""
+    qr_code: str = ""
+    wap_pay_request: str = ""
+    undo_tsn: str = ""
+    error_code: str = ""
+    error_message: str = ""
+    latest_tsn: str
+    latest_kind: TransactionKind = TransactionKind.PAY
+    latest_operator: str = ""
+    latest_client_tsn: str = ""
+    total: int
+    ctime_ms: int
+    deadline_ms: int
+    asked_ms: int = 0
+    refunded: int = 0
+    refunding: int = 0
+    paid: int = 0
+    version: int = 1
+    finish_ms: int = 0
+    channel_finish_ms: int = 0
+    status: OrderStatus = OrderStatus.CREATED
+    latest_status: TransactionStatus = TransactionStatus.CREATED
     trade_no: str = ""
     payer_uid: str = ""
     payer_login: str = ""
     payment_list: str = ""
-    qr_code: str = ""
-    wap_pay_request: str = ""
-    error_code: str = ""
-    error_message: str = ""
-    ctime_ms: int
-    deadline_ms: int
-    asked_ms: int = 0
-    finish_ms: int = 0
-    channel_finish_ms: int = 0
-    latest_tsn: str
-    latest_kind: TransactionKind = TransactionKind.PAY
-    latest_status: TransactionStatus = TransactionStatus.CREATED
-    latest_operator: str = ""
-    latest_client_tsn: str = ""
 
     @property
     def key(self) -> OrderKey:

@@ -14,6 +14,7 @@ from paymux.domain.judge import pay_movement
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
+from paymux.domain.verdict import UNSETTLED
 from paymux.flows.history import apart
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
@@ -168,7 +169,7 @@ def write(story: Story, *, zone: tzinfo, full: bool = False) -> str:
         "Movements 流水",
         *(_movement_line(movement) for movement in story.movements),
         *_section("Notifications 通知", [_note_line(note) for note in story.notifications]),
-        *_section("Still to do", [_duty_line(duty, zone) for duty in story.duties]),
+        *_section("Still to do", [_duty_line(story.order, duty, zone) for duty in story.duties]),
         "",
         f"State    {story.order.status}, {story.state}",
         *_advice_lines(story.advice),
@@ -289,9 +290,11 @@ def _note_line(note: Notification) -> str:
     return f"  {note.status:<10} {note.url} (tried {times})"
 
 
-def _duty_line(duty: Due, zone: tzinfo) -> str:
+def _duty_line(order: Order, duty: Due, zone: tzinfo) -> str:
     tried = f", attempt {duty.attempts + 1}" if duty.attempts else ""
-    return f"  {_time(duty.run_at_ms, zone)}  {_DUTIES[duty.kind]}{tried}"
+    waits_for_money = duty.kind is not DueKind.RECOVER or order.status in UNSETTLED
+    what = _DUTIES[duty.kind] if waits_for_money else "tell the merchant, unless that is being done"
+    return f"  {_time(duty.run_at_ms, zone)}  {what}{tried}"
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

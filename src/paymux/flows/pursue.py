@@ -10,7 +10,7 @@ from paymux.domain.outcome import InProgress, Outcome
 from paymux.domain.payways import SubPayway
 from paymux.domain.verdict import TIMEOUT, UNSETTLED
 from paymux.flows.desk import Desk
-from paymux.flows.handover import leave_to_recovery
+from paymux.flows.handover import leave_to_recovery, work_ref
 from paymux.flows.learn import ask
 from paymux.flows.progress import Progress
 from paymux.flows.record import fresh
@@ -31,8 +31,8 @@ async def follow(desk: Desk, progress: Progress, *, until_ms: int, own_undo: str
             progress = await step(desk, progress.order, attempt=attempt, own_undo=own_undo)
     progress = await _wait(desk, progress, until_ms)
     if progress.look_ms:
-        key, look_ms = progress.order.key, progress.look_ms
-        await leave_to_recovery(desk, key, DueKind.RECOVER, key.sn, look_ms=look_ms)
+        order, look_ms = progress.order, progress.look_ms
+        await leave_to_recovery(desk, order.key, DueKind.RECOVER, work_ref(order), look_ms=look_ms)
     return progress.order
 
 

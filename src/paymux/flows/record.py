@@ -5,14 +5,14 @@ Callers go on from the order that is returned, never from the one they came with
 """
 
 from collections.abc import Awaitable, Callable
-
-from msgspec.structs import replace
+from dataclasses import dataclass
 
 from paymux.domain.errors import OrderNotFound
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction
 from paymux.domain.verdict import UNSETTLED, Verdict, is_unfinished
 from paymux.flows.desk import Desk, Hands
+from paymux.flows.handover import sale_row_stands, work_ref
 from paymux.flows.history import joined
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
@@ -49,12 +49,10 @@ async def record(
             if heard is not None:
                 await desk.store.add_events((heard,))
             return order
-        change = _change(desk, order, verdict, who=who, heard=heard, now_ms=now_ms, look_ms=look_ms)
-        messenger = desk.bell.free_hands(DueKind.NOTIFY) if change.notifications else None
-        if messenger is not None:
-            change = _with_messages_claimed(desk, change, now_ms)
+        message = _message(desk, order, verdict, now_ms)
+        change = _change(desk, order, verdict, message, who=who, heard=heard, now_ms=now_ms, look_ms=look_ms)
         if await desk.store.save(change):
-            _tell(desk, verdict, change, messenger)
+            _tell(desk, verdict, message)
             return verdict.order
         order = await fresh(desk, order.key)
 
@@ -94,14 +92,37 @@ async def _undo(desk: Desk, order: Order) -> Transaction | None:
     return await desk.store.transaction(order.key, order.undo_tsn) if order.undo_tsn else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message to write, and the work to tell it: `hands` begin on it at once, else it is anybody's.
+
+    `under_sale`: the sale's own row stands for the message, too, and none is put for it.
+    """
+
+    note: Notification
+    work: Due
+    hands: Hands | None
+    under_sale: bool
+
+
 def _change(
-    desk: Desk, before: Order, verdict: Verdict, *, who: str, heard: Event | None, now_ms: int, look_ms: int
+    desk: Desk,
+    before: Order,
+    verdict: Verdict,
+    message: _Message | None,
+    *,
+    who: str,
+    heard: Event | None,
+    now_ms: int,
+    look_ms: int,
 ) -> Change:
     said = event(desk, before, who=who, what=verdict.what, text=verdict.text)
-    notifications = _notifications(desk, verdict, now_ms)
     due, done = _work(before, verdict, look_ms=look_ms or now_ms)
     due += _watch(desk, verdict, now_ms)
-    due += [_due(verdict.order, DueKind.NOTIFY, note.notification_id, now_ms) for note in notifications]
+    if message is not None and message.under_sale:
+        done.remove((before.sn, DueKind.RECOVER))
+    elif message is not None:
+        due.append(message.work)
     return Change(
         order=verdict.order,
         before=before,
@@ -109,7 +130,7 @@ def _change(
         due=tuple(due),
         done=tuple(done),
         events=(joined(heard, said) if heard else said,),
-        notifications=notifications,
+        notifications=(message.note,) if message else (),
     )
 
 
@@ -119,14 +140,14 @@ def _work(before: Order, verdict: Verdict, *, look_ms: int) -> tuple[list[Due], 
     due: list[Due] = []
     done: list[tuple[str, DueKind]] = []
     if order.status not in UNSETTLED and before.status in UNSETTLED:
-        done.append((order.sn, DueKind.RECOVER))
+        done.append((work_ref(before), DueKind.RECOVER))
     elif order.status in UNSETTLED and before.status not in UNSETTLED:
-        due.append(_due(order, DueKind.RECOVER, order.sn, look_ms))
+        due.append(due_work(order, DueKind.RECOVER, work_ref(order), look_ms))
     for movement in verdict.transactions:
         if movement.kind not in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
             continue
         if movement.status is TransactionStatus.CREATED:
-            due.append(_due(order, DueKind.REFUND, movement.tsn, look_ms))
+            due.append(due_work(order, DueKind.REFUND, movement.tsn, look_ms))
         elif not is_unfinished(movement):
             done.append((movement.tsn, DueKind.REFUND))
     return due, done
@@ -136,10 +157,11 @@ def _watch(desk: Desk, verdict: Verdict, now_ms: int) -> list[Due]:
     if not verdict.watch or not desk.limits.late_watch_s:
         return []
     first_ms = now_ms + desk.limits.late_watch_s[0] * 1000
-    return [_due(verdict.order, DueKind.WATCH, verdict.watch, first_ms)]
+    return [due_work(verdict.order, DueKind.WATCH, verdict.watch, first_ms)]
 
 
-def _due(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
+def due_work(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
+    """Work about an order."""
     return Due(
         bucket=order.bucket,
         merchant_id=order.merchant_id,
@@ -150,10 +172,14 @@ def _due(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
     )
 
 
-def _notifications(desk: Desk, verdict: Verdict, now_ms: int) -> tuple[Notification, ...]:
+def _message(desk: Desk, before: Order, verdict: Verdict, now_ms: int) -> _Message | None:
+    """What the merchant is told. Its work is nobody else's for a lease, where hands are free to begin on it.
+
+    If they fail to, the row they stand under brings it to somebody.
+    """
     order = verdict.order
     if not verdict.notify or not order.notify_url:
-        return ()
+        return None
     movement = next((one for one in verdict.transactions if one.tsn == order.latest_tsn), None)
     note = Notification(
         bucket=order.bucket,
@@ -165,27 +191,21 @@ def _notifications(desk: Desk, verdict: Verdict, now_ms: int) -> tuple[Notificat
         ctime_ms=now_ms,
         order_version=order.version,
     )
-    return (note,)
+    hands = desk.bell.free_hands(DueKind.NOTIFY)
+    settled = order.status not in UNSETTLED
+    under_sale = hands is not None and settled and sale_row_stands(desk, before, now_ms)
+    ref = order.sn if under_sale else note.notification_id
+    run_at_ms = now_ms + desk.limits.lease_s * 1000 if hands else now_ms
+    work = due_work(order, DueKind.NOTIFY, ref, run_at_ms)
+    return _Message(note=note, work=work, hands=hands, under_sale=under_sale)
 
 
-def _with_messages_claimed(desk: Desk, change: Change, now_ms: int) -> Change:
-    """The same, its messages claimed for this process: it tells the merchant without a claim of its own."""
-    messages = [replace(due, attempts=1) for due in change.due if due.kind is DueKind.NOTIFY]
-    return replace(
-        change,
-        due=tuple(due for due in change.due if due.kind is not DueKind.NOTIFY),
-        claimed=tuple(messages),
-        lease_until_ms=now_ms + desk.limits.lease_s * 1000,
-    )
-
-
-def _tell(desk: Desk, verdict: Verdict, change: Change, messenger: Hands | None) -> None:
+def _tell(desk: Desk, verdict: Verdict, message: _Message | None) -> None:
     order = verdict.order
     desk.bell.ring(order.key)
-    if messenger is not None:
-        for due in change.claimed:
-            messenger.take(due)
-    elif change.notifications:
+    if message is not None and message.hands is not None:
+        message.hands.take(message.work)
+    elif message is not None:
         desk.bell.ring_work(DueKind.NOTIFY)
     if verdict.alarm:
         desk.log.error(verdict.what, alarm=True, sn=order.sn, merchant=order.merchant_id, text=verdict.text)

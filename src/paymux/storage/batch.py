@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from paymux.domain.order import OrderStatus, Transaction
 from paymux.storage import rows
-from paymux.storage.contract import Change, DueKind
+from paymux.storage.contract import Change, Due, DueKind
 from paymux.storage.queries import POSTGRES_PARTS as PARTS
 from paymux.storage.queries import numbered
 from paymux.storage.rows import Row
@@ -47,13 +48,29 @@ def _next_orders(changes: list[Change]) -> list[list[Any]]:
     return [_new_orders(changes), [one.version for one in before], [one.status.value for one in before]]
 
 
+def _new_movements(change: Change) -> Iterable[Row]:
+    """Movements that cannot be there yet."""
+    return [rows.transaction_row(one) for one in change.transactions if _is_first(change, one)]
+
+
 def _movements(change: Change) -> Iterable[Row]:
-    return [rows.transaction_row(movement) for movement in change.transactions]
+    """The others, which may be known and written anew."""
+    return [rows.transaction_row(one) for one in change.transactions if not _is_first(change, one)]
+
+
+def _is_first(change: Change, movement: Transaction) -> bool:
+    """Whether a movement is a pay of which nothing was known: it is written with the first word about it.
+
+    Were that wrong, the server would refuse the batch, and each change be written alone, over what is there.
+    """
+    before = change.before
+    waited = before is None or (before.status is OrderStatus.CREATED and not before.undo_tsn)
+    return waited and movement.tsn == movement.sn
 
 
 def _done(change: Change) -> Iterable[Row]:
     """What is done and not put anew in the same change: one statement cannot delete a row and write it."""
-    put = {(one.ref, one.kind) for one in (*change.due, *change.claimed)}
+    put = {(one.ref, one.kind) for one in change.due}
     return [_ended(change, ref, kind) for ref, kind in change.done if (ref, kind) not in put]
 
 
@@ -64,17 +81,17 @@ def _ended(change: Change, ref: str, kind: DueKind) -> Row:
 
 def _new_work(change: Change) -> Iterable[Row]:
     """Due rows that cannot be there yet."""
-    return [row for row in rows.due_rows(change) if _is_new(change, row)]
+    return [rows.due_row(due) for due in change.due if _is_new(change, due)]
 
 
 def _work(change: Change) -> Iterable[Row]:
     """The others, which may be known and put anew."""
-    return [row for row in rows.due_rows(change) if not _is_new(change, row)]
+    return [rows.due_row(due) for due in change.due if not _is_new(change, due)]
 
 
-def _is_new(change: Change, row: Row) -> bool:
-    """Whether a due row is about a new order or a new message."""
-    return change.before is None or any(row[2] == note.notification_id for note in change.notifications)
+def _is_new(change: Change, due: Due) -> bool:
+    """Whether due work is about a new order or a new message."""
+    return change.before is None or any(due.ref == note.notification_id for note in change.notifications)
 
 
 def _history(change: Change) -> Iterable[Row]:
@@ -86,6 +103,7 @@ def _messages(change: Change) -> Iterable[Row]:
 
 
 _LATER: tuple[tuple[str, _RowsOf, bool], ...] = (
+    ("new_movements", _new_movements, False),
     ("movements", _movements, False),
     ("done", _done, True),
     ("new_due", _new_work, True),
@@ -95,6 +113,7 @@ _LATER: tuple[tuple[str, _RowsOf, bool], ...] = (
 )
 """Part, its rows, and whether they have keys of their own to be sorted by."""
 _FIRST: tuple[tuple[str, _RowsOf, bool], ...] = (
+    ("new_movements", _new_movements, False),
     ("movements", _movements, False),
     ("new_due", _new_work, True),
     ("history", _history, False),

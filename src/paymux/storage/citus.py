@@ -136,14 +136,14 @@ class CitusStore(PostgresStore):
 
 async def _deliver(link: Link, delivery: Delivery) -> None:
     """The message first; what is due about it only if it is there."""
-    note, next_ms = delivery
+    note, next_ms, under_sale = delivery
     if not await takes_effect(link, "save_delivery", rows.delivery_row(note)):
         return
-    work = rows.due_row_of_note(note, next_ms or 0)
-    if next_ms is None:
-        await link.fetch(SQL["delete_due"], *work[:4])
-    else:
-        await link.fetch(SQL["put_due"], *work)
+    done, put = rows.work_of_delivery(note, next_ms=next_ms, under_sale=under_sale)
+    for row in done:
+        await link.fetch(SQL["delete_due"], *row[:4])
+    for row in put:
+        await link.fetch(SQL["put_due"], *row)
 
 
 def _bucket_of(write: Write) -> Hashable:

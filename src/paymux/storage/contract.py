@@ -20,7 +20,7 @@ from paymux.domain.people import Store as Shop
 
 
 class DueKind(StrEnum):
-    """What has to be done later; `ref` is the sn (RECOVER, WATCH), tsn (REFUND) or notification_id."""
+    """What has to be done later; `ref` is the sn or tsn it is about, or the notification_id."""
 
     RECOVER = "recover"
     REFUND = "refund"
@@ -90,16 +90,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One commit about one order. `before` None: the order is new (guard: its client_sn is unused).
 
     `transactions` are written over what is there; `due` rows are put (run_at replaced) and `done` names
-    (ref, kind) to delete; events and notifications are added. `claimed` rows are put as if they had been
-    claimed at once (`attempts` says so): nobody else gets them before `lease_until_ms`.
+    (ref, kind) to delete; events and notifications are added.
     """
 
     order: Order
     before: Order | None = None
     transactions: tuple[Transaction, ...] = ()
     due: tuple[Due, ...] = ()
-    claimed: tuple[Due, ...] = ()
-    lease_until_ms: int = 0
     done: tuple[tuple[str, DueKind], ...] = ()
     events: tuple[Event, ...] = ()
     notifications: tuple[Notification, ...] = ()
@@ -171,8 +168,13 @@ class Store(Protocol):
     async def notifications(self, key: OrderKey) -> list[Notification]:
         """All notifications about an order, in the order of the versions they tell about."""
 
-    async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
-        """Store an attempt's result; `next_ms` None ends its due row, else the row runs again then."""
+    async def save_delivery(
+        self, notification: Notification, *, next_ms: int | None, under_sale: bool = False
+    ) -> None:
+        """Store an attempt's result; `next_ms` None ends its due row, else the row runs again then.
+
+        `under_sale`: the message had no row of its own but stood under its sale's, which ends here.
+        """
 
     # -- people (reference data, secrets sealed at rest)
     async def put_people(

@@ -32,7 +32,8 @@ _READERS = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Delivery = tuple[Notification, int | None]
+Delivery = tuple[Notification, int | None, bool]
+"""What an attempt came to, when to try again, and whether it stood under its sale's row."""
 Write = tuple[str, Row]
 Writer = Link | Writers
 
@@ -83,9 +84,11 @@ class PostgresStore(SqlStore):
         if events:
             await self._history.submit(events)
 
-    async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
+    async def save_delivery(
+        self, notification: Notification, *, next_ms: int | None, under_sale: bool = False
+    ) -> None:
         """Store an attempt's result and when to try again."""
-        await self._deliveries.submit((notification, next_ms))
+        await self._deliveries.submit((notification, next_ms, under_sale))
 
     async def close(self) -> None:
         """Finish what is waiting and hang up."""
@@ -229,20 +232,21 @@ class PostgresStore(SqlStore):
         notes: list[Row] = []
         ended: list[Row] = []
         later: list[Row] = []
-        for note, next_ms in sorted(batch, key=note_of):
+        for note, next_ms, under_sale in sorted(batch, key=note_of):
+            done, put = rows.work_of_delivery(note, next_ms=next_ms, under_sale=under_sale)
             notes.append(rows.notification_row(note))
-            work = rows.due_row_of_note(note, next_ms or 0)
-            (ended if next_ms is None else later).append(work)
-        await self._notes.fetch(SQL["save_deliveries"], notes, ended, later)
+            ended += done
+            later += put
+        await self._notes.fetch(SQL["save_deliveries"], notes, sorted(ended), later)
         return [None] * len(batch)
 
     async def _deliver_one(self, delivery: Delivery, *, unsure: bool) -> None:
         """What stands there already is written again; that does no harm."""
         del unsure
-        note, next_ms = delivery
+        note, next_ms, under_sale = delivery
 
         async def write(note: Notification) -> None:
-            await self._deliver_many([(note, next_ms)])
+            await self._deliver_many([(note, next_ms, under_sale)])
 
         await _without_nul_if_need_be(write, note, Notification)
 
@@ -321,8 +325,8 @@ async def save_plainly(link: Link, change: Change) -> bool:
         await link.fetch(SQL["put_transaction"], *rows.transaction_row(movement))
     for ref, kind in change.done:
         await link.fetch(SQL["delete_due"], order.bucket, order.merchant_id, ref, kind.value)
-    for due in rows.due_rows(change):
-        await link.fetch(SQL["put_due"], *due)
+    for due in change.due:
+        await link.fetch(SQL["put_due"], *rows.due_row(due))
     for event in change.events:
         await link.fetch(SQL["add_event"], *rows.event_row(event))
     for note in change.notifications:

@@ -32,8 +32,13 @@ WHERE o.bucket = n.bucket AND o.merchant_id = n.merchant_id AND o.sn = n.sn
     AND o.version = n.version_before AND o.status = n.status_before
 RETURNING o.bucket, o.merchant_id, o.sn
 
+-- part: new_movements
+-- Movements that cannot be there yet.
+INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
+WHERE {its_guard_held}
+
 -- part: movements
--- A movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
+-- New movements, or known ones written anew. A movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
 INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
 WHERE {its_guard_held}
 ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE SET {movement_changes}

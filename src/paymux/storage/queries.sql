@@ -6,10 +6,10 @@
 -- part: order_columns
 -- An order in the order of its record's fields.
 bucket, merchant_id, sn, client_sn, store_sn, terminal_sn, account, channel, payway, sub_payway,
-total, paid, refunded, refunding, currency, status, version, undo_tsn, digest, subject, description,
-operator, reflect, notify_url, detail, trade_no, payer_uid, payer_login, payment_list, qr_code,
-wap_pay_request, error_code, error_message, ctime_ms, deadline_ms, asked_ms, finish_ms,
-channel_finish_ms, latest_tsn, latest_kind, latest_status, latest_operator, latest_client_tsn
+currency, digest, subject, description, operator, reflect, notify_url, detail, qr_code,
+wap_pay_request, undo_tsn, error_code, error_message, latest_tsn, latest_kind, latest_operator,
+latest_client_tsn, total, ctime_ms, deadline_ms, asked_ms, refunded, refunding, paid, version,
+finish_ms, channel_finish_ms, status, latest_status, trade_no, payer_uid, payer_login, payment_list
 
 -- name: insert_order
 -- A new order; guarded: no row when the merchant used its client_sn before.

@@ -11,7 +11,7 @@ from paymux.domain.order import Order, OrderKey, OrderStatus, Transaction, Trans
 from paymux.domain.people import Account, ActivationCode, Merchant, Terminal, Vendor
 from paymux.domain.people import Store as Shop
 from paymux.kit.seal import Sealer
-from paymux.storage.contract import Change, Due, DueKind, Event, Notification, NotificationStatus
+from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
 Record = TypeVar("Record")
 Row = tuple[Any, ...]
@@ -53,14 +53,7 @@ def order_row(order: Order) -> Row:
         order.channel,
         order.payway,
         order.sub_payway,
-        order.total,
-        order.paid,
-        order.refunded,
-        order.refunding,
         order.currency,
-        order.status.value,
-        order.version,
-        order.undo_tsn,
         order.digest,
         order.subject,
         order.description,
@@ -68,24 +61,31 @@ def order_row(order: Order) -> Row:
         order.reflect,
         order.notify_url,
         order.detail,
+        order.qr_code,
+        order.wap_pay_request,
+        order.undo_tsn,
+        order.error_code,
+        order.error_message,
+        order.latest_tsn,
+        order.latest_kind.value,
+        order.latest_operator,
+        order.latest_client_tsn,
+        order.total,
+        order.ctime_ms,
+        order.deadline_ms,
+        order.asked_ms,
+        order.refunded,
+        order.refunding,
+        order.paid,
+        order.version,
+        order.finish_ms,
+        order.channel_finish_ms,
+        order.status.value,
+        order.latest_status.value,
         order.trade_no,
         order.payer_uid,
         order.payer_login,
         order.payment_list,
-        order.qr_code,
-        order.wap_pay_request,
-        order.error_code,
-        order.error_message,
-        order.ctime_ms,
-        order.deadline_ms,
-        order.asked_ms,
-        order.finish_ms,
-        order.channel_finish_ms,
-        order.latest_tsn,
-        order.latest_kind.value,
-        order.latest_status.value,
-        order.latest_operator,
-        order.latest_client_tsn,
     )
 
 
@@ -135,39 +135,39 @@ def order_of(row: Row) -> Order:
         channel=row[7],
         payway=row[8],
         sub_payway=row[9],
-        total=row[10],
-        paid=row[11],
-        refunded=row[12],
-        refunding=row[13],
-        currency=row[14],
-        status=_ORDER_STATUS[row[15]],
-        version=row[16],
-        undo_tsn=row[17],
-        digest=row[18],
-        subject=row[19],
-        description=row[20],
-        operator=row[21],
-        reflect=row[22],
-        notify_url=row[23],
-        detail=row[24],
-        trade_no=row[25],
-        payer_uid=row[26],
-        payer_login=row[27],
-        payment_list=row[28],
-        qr_code=row[29],
-        wap_pay_request=row[30],
-        error_code=row[31],
-        error_message=row[32],
-        ctime_ms=row[33],
-        deadline_ms=row[34],
-        asked_ms=row[35],
-        finish_ms=row[36],
-        channel_finish_ms=row[37],
-        latest_tsn=row[38],
-        latest_kind=_KIND[row[39]],
-        latest_status=_STATUS[row[40]],
-        latest_operator=row[41],
-        latest_client_tsn=row[42],
+        currency=row[10],
+        digest=row[11],
+        subject=row[12],
+        description=row[13],
+        operator=row[14],
+        reflect=row[15],
+        notify_url=row[16],
+        detail=row[17],
+        qr_code=row[18],
+        wap_pay_request=row[19],
+        undo_tsn=row[20],
+        error_code=row[21],
+        error_message=row[22],
+        latest_tsn=row[23],
+        latest_kind=_KIND[row[24]],
+        latest_operator=row[25],
+        latest_client_tsn=row[26],
+        total=row[27],
+        ctime_ms=row[28],
+        deadline_ms=row[29],
+        asked_ms=row[30],
+        refunded=row[31],
+        refunding=row[32],
+        paid=row[33],
+        version=row[34],
+        finish_ms=row[35],
+        channel_finish_ms=row[36],
+        status=_ORDER_STATUS[row[37]],
+        latest_status=_STATUS[row[38]],
+        trade_no=row[39],
+        payer_uid=row[40],
+        payer_login=row[41],
+        payment_list=row[42],
     )
 
 
@@ -245,24 +245,9 @@ def event_of(row: Row) -> Event:
     )
 
 
-def due_row(due: Due, lease_until_ms: int = 0) -> Row:
-    """{due_columns} and the lease, for put_due."""
-    return (
-        due.bucket,
-        due.merchant_id,
-        due.ref,
-        due.kind.value,
-        due.sn,
-        due.run_at_ms,
-        due.attempts,
-        lease_until_ms,
-    )
-
-
-def due_rows(change: Change) -> list[Row]:
-    """Every row of due work that a change puts."""
-    claimed = [due_row(due, change.lease_until_ms) for due in change.claimed]
-    return [*map(due_row, change.due), *claimed]
+def due_row(due: Due) -> Row:
+    """{due_columns} and no lease, for put_due."""
+    return (due.bucket, due.merchant_id, due.ref, due.kind.value, due.sn, due.run_at_ms, due.attempts, 0)
 
 
 def due_key_row(due: Due) -> Row:
@@ -315,10 +300,17 @@ def delivery_row(note: Notification) -> Row:
     )
 
 
-def due_row_of_note(note: Notification, run_at_ms: int) -> Row:
-    """The row that has a message told; its first four columns are the key."""
-    kind = DueKind.NOTIFY.value
-    return (note.bucket, note.merchant_id, note.notification_id, kind, note.sn, run_at_ms, 0, 0)
+def work_of_delivery(
+    note: Notification, *, next_ms: int | None, under_sale: bool
+) -> tuple[list[Row], list[Row]]:
+    """The rows of due work that an attempt ends (their first four columns are the key), and those it puts."""
+    place = (note.bucket, note.merchant_id)
+    own = (*place, note.notification_id, DueKind.NOTIFY.value, note.sn, next_ms or 0, 0, 0)
+    sale = (*place, note.sn, DueKind.RECOVER.value, note.sn, 0, 0, 0)
+    put = [] if next_ms is None else [own]
+    if under_sale:
+        return [sale], put
+    return [] if put else [own], put
 
 
 def notification_of(row: Row) -> Notification:

@@ -4,7 +4,8 @@
 -- bucket = CRC-32 of merchant_id mod 64, for ever; with merchant_id it is part of every key (DESIGN §7). Each
 -- index begins with what tells most rows apart, and with nothing another one begins with: a planner without
 -- statistics cannot choose wrongly, and new rows come to the end (decision 15).
--- Columns stand in the order of the records' fields: rows.py reads them by position.
+-- Columns stand in the order of the records' fields: rows.py reads them by position. What a payment changes in
+-- its order stands last, side by side: PostgreSQL logs all that lies between (decision 20).
 
 CREATE TABLE orders (
     bucket              INTEGER NOT NULL CHECK (bucket >= 0 AND bucket < 64),
@@ -17,11 +18,33 @@ CREATE TABLE orders (
     channel             TEXT    NOT NULL,
     payway              TEXT    NOT NULL,
     sub_payway          TEXT    NOT NULL,
+    currency            TEXT    NOT NULL,
+    digest              TEXT    NOT NULL,
+    subject             TEXT    NOT NULL,
+    description         TEXT    NOT NULL,
+    operator            TEXT    NOT NULL,
+    reflect             TEXT    NOT NULL,
+    notify_url          TEXT    NOT NULL,
+    detail              TEXT    NOT NULL,
+    qr_code             TEXT    NOT NULL,
+    wap_pay_request     TEXT    NOT NULL,
+    undo_tsn            TEXT    NOT NULL,
+    error_code          TEXT    NOT NULL,
+    error_message       TEXT    NOT NULL,
+    latest_tsn          TEXT    NOT NULL,
+    latest_kind         TEXT    NOT NULL,
+    latest_operator     TEXT    NOT NULL,
+    latest_client_tsn   TEXT    NOT NULL,
     total               BIGINT  NOT NULL,
-    paid                BIGINT  NOT NULL,  -- what the wallet took and has not voided
+    ctime_ms            BIGINT  NOT NULL,
+    deadline_ms         BIGINT  NOT NULL,
+    asked_ms            BIGINT  NOT NULL,  -- when the channel was last asked; not covered by version
     refunded            BIGINT  NOT NULL,  -- what went back
     refunding           BIGINT  NOT NULL,  -- what is reserved for refunds under way
-    currency            TEXT    NOT NULL,
+    paid                BIGINT  NOT NULL,  -- what the wallet took and has not voided
+    version             BIGINT  NOT NULL CHECK (version >= 1),  -- what compare-and-set compares
+    finish_ms           BIGINT  NOT NULL,
+    channel_finish_ms   BIGINT  NOT NULL,
     status              TEXT    NOT NULL CHECK (
         status = 'CREATED'               -- the wish is durable; the wallet may have been asked
         OR status = 'PAID'               -- CREATED -> the wallet took the money
@@ -35,33 +58,11 @@ CREATE TABLE orders (
         OR status = 'CANCELED'           -- CANCEL_INPROGRESS -> the buyer has the money
         OR status = 'CANCEL_ERROR'       -- CANCEL_INPROGRESS -> no definite answer; slow attempts go on
     ),
-    version             BIGINT  NOT NULL CHECK (version >= 1),  -- what compare-and-set compares
-    undo_tsn            TEXT    NOT NULL,
-    digest              TEXT    NOT NULL,
-    subject             TEXT    NOT NULL,
-    description         TEXT    NOT NULL,
-    operator            TEXT    NOT NULL,
-    reflect             TEXT    NOT NULL,
-    notify_url          TEXT    NOT NULL,
-    detail              TEXT    NOT NULL,
+    latest_status       TEXT    NOT NULL,
     trade_no            TEXT    NOT NULL,
     payer_uid           TEXT    NOT NULL,
     payer_login         TEXT    NOT NULL,
     payment_list        TEXT    NOT NULL,
-    qr_code             TEXT    NOT NULL,
-    wap_pay_request     TEXT    NOT NULL,
-    error_code          TEXT    NOT NULL,
-    error_message       TEXT    NOT NULL,
-    ctime_ms            BIGINT  NOT NULL,
-    deadline_ms         BIGINT  NOT NULL,
-    asked_ms            BIGINT  NOT NULL,  -- when the channel was last asked; not covered by version
-    finish_ms           BIGINT  NOT NULL,
-    channel_finish_ms   BIGINT  NOT NULL,
-    latest_tsn          TEXT    NOT NULL,
-    latest_kind         TEXT    NOT NULL,
-    latest_status       TEXT    NOT NULL,
-    latest_operator     TEXT    NOT NULL,
-    latest_client_tsn   TEXT    NOT NULL,
     PRIMARY KEY (sn, merchant_id, bucket),
     CONSTRAINT client_sn_once UNIQUE (client_sn, merchant_id, bucket),
     CONSTRAINT no_more_back_than_paid CHECK (refunded >= 0 AND refunding >= 0 AND refunded + refunding <= paid),
@@ -171,7 +172,7 @@ CREATE TABLE notifications (
     attempts            INTEGER NOT NULL,
     last_ms             BIGINT  NOT NULL,
     last_answer         TEXT    NOT NULL,
-    order_version       BIGINT  NOT NULL DEFAULT 0,  -- of the order, when it was written: the order of telling
+    order_version       BIGINT  NOT NULL,  -- of the order, when it was written: the order of telling
     PRIMARY KEY (sn, notification_id, merchant_id, bucket)
 );
 

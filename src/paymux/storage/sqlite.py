@@ -80,9 +80,11 @@ class SqliteStore(SqlStore):
         if events:
             await self._commits.submit(_add_events, events)
 
-    async def save_delivery(self, notification: Notification, *, next_ms: int | None) -> None:
+    async def save_delivery(
+        self, notification: Notification, *, next_ms: int | None, under_sale: bool = False
+    ) -> None:
         """Store an attempt's result and when to try again."""
-        await self._commits.submit(_save_delivery, notification, next_ms)
+        await self._commits.submit(_save_delivery, notification, next_ms, under_sale)
 
     async def close(self) -> None:
         """Finish what is waiting and let go of the files."""
@@ -214,8 +216,8 @@ def _save(cursor: sqlite3.Cursor, change: Change) -> bool:
         execute(_PUT_TRANSACTION, rows.transaction_row(movement))
     for ref, kind in change.done:
         execute(_DELETE_DUE, (order.bucket, order.merchant_id, ref, kind.value))
-    for due in rows.due_rows(change):
-        execute(_PUT_DUE, due)
+    for due in change.due:
+        execute(_PUT_DUE, rows.due_row(due))
     for event in change.events:
         execute(_ADD_EVENT, rows.event_row(event))
     for note in change.notifications:
@@ -251,14 +253,19 @@ def _claim(cursor: sqlite3.Cursor, ready: list[Due], now_ms: int, lease_until_ms
     return claimed
 
 
-def _save_delivery(cursor: sqlite3.Cursor, note: Notification, next_ms: int | None) -> None:
+def _save_delivery(
+    cursor: sqlite3.Cursor,
+    note: Notification,
+    next_ms: int | None,
+    under_sale: bool,  # noqa: FBT001 - handed on by position
+) -> None:
     if not _takes_effect(cursor, "save_delivery", rows.delivery_row(note)):
         return
-    work = rows.due_row_of_note(note, next_ms or 0)
-    if next_ms is None:
-        cursor.execute(_DELETE_DUE, work[:4])
-    else:
-        cursor.execute(_PUT_DUE, work)
+    done, put = rows.work_of_delivery(note, next_ms=next_ms, under_sale=under_sale)
+    for row in done:
+        cursor.execute(_DELETE_DUE, row[:4])
+    for row in put:
+        cursor.execute(_PUT_DUE, row)
 
 
 def _put_people(

@@ -44,19 +44,22 @@ class Notifier:
         self._turns = Turns()
 
     async def deliver(self, desk: Desk, due: Due) -> int:
-        """Try once; return when to try again (epoch ms), 0: drop the row, or `WRITTEN`."""
+        """Try once; return when to try again (epoch ms), 0: drop the row, or `WRITTEN`.
+
+        Work whose `ref` is the sn is about a message that stands under its sale's row.
+        """
+        key = OrderKey(due.bucket, due.merchant_id, due.sn)
         full_until_ms = self._bulkhead.full_until_ms(due.merchant_id, desk.clock.now_ms())
         if full_until_ms:
-            return full_until_ms
-        key = OrderKey(due.bucket, due.merchant_id, due.sn)
+            return await _put_off(desk, key, due, full_until_ms)
         with self._bulkhead.room(due.merchant_id):
             async with self._turns.of(key):
                 return await self._try(desk, key, due)
 
     async def _try(self, desk: Desk, key: OrderKey, due: Due) -> int:
         notes = await desk.store.notifications(key)
-        place = next((n for n, one in enumerate(notes) if one.notification_id == due.ref), None)
-        if place is None or notes[place].status is not NotificationStatus.WAITING:
+        place = _place(notes, due)
+        if place is None:
             return 0
         note, now_ms = notes[place], desk.clock.now_ms()
         if any(one.status is NotificationStatus.WAITING for one in notes[:place]):
@@ -66,10 +69,12 @@ class Notifier:
         desk.crash("notify.after_send")
         now_ms = desk.clock.now_ms()
         note = replace(note, attempts=note.attempts + 1, last_ms=now_ms, last_answer=answer)
+        under_sale = _is_under_sale(due)
         if told:
-            await desk.store.save_delivery(replace(note, status=NotificationStatus.DELIVERED), next_ms=None)
+            note = replace(note, status=NotificationStatus.DELIVERED)
+            await desk.store.save_delivery(note, next_ms=None, under_sale=under_sale)
             desk.crash("notify.after_record")
-        elif await self._again(note, now_ms):
+        elif await self._again(note, now_ms, under_sale=under_sale):
             return WRITTEN
         await self._let_next_go(desk, notes[place + 1 :], now_ms)
         return WRITTEN
@@ -96,7 +101,7 @@ class Notifier:
             return False
         return self._rules.any_2xx or reply.body.strip().lower() == b"success"
 
-    async def _again(self, note: Notification, now_ms: int) -> bool:
+    async def _again(self, note: Notification, now_ms: int, *, under_sale: bool) -> bool:
         """Plan the next try; False when it is given up."""
         limits = self._desk.limits
         if now_ms - note.ctime_ms >= limits.notify_life_s * 1000:
@@ -108,13 +113,40 @@ class Notifier:
                 merchant=note.merchant_id,
                 answer=note.last_answer,
             )
-            await self._desk.store.save_delivery(note, next_ms=None)
+            await self._desk.store.save_delivery(note, next_ms=None, under_sale=under_sale)
             return False
         tried = note.attempts - 1
         gaps_s = limits.notify_gaps_s
         gap_s = gaps_s[tried] if tried < len(gaps_s) else limits.notify_slow_gap_s
-        await self._desk.store.save_delivery(note, next_ms=now_ms + gap_s * 1000)
+        next_ms = now_ms + gap_s * 1000
+        await self._desk.store.save_delivery(note, next_ms=next_ms, under_sale=under_sale)
         return True
+
+
+def _is_under_sale(due: Due) -> bool:
+    """Whether the message has no row of its own but stands under its sale's (flows/record.py)."""
+    return due.ref == due.sn
+
+
+def _place(notes: list[Notification], due: Due) -> int | None:
+    """Which message the work is about, if it waits yet; a sale's is its first."""
+    for place, note in enumerate(notes):
+        if note.status is NotificationStatus.WAITING and (
+            _is_under_sale(due) or note.notification_id == due.ref
+        ):
+            return place
+    return None
+
+
+async def _put_off(desk: Desk, key: OrderKey, due: Due, until_ms: int) -> int:
+    """Let the work wait; what stands under its sale's row, which comes later, gets a row of its own."""
+    if not _is_under_sale(due):
+        return until_ms
+    notes = await desk.store.notifications(key)
+    place = _place(notes, due)
+    if place is not None:
+        await desk.store.save_delivery(notes[place], next_ms=until_ms, under_sale=True)
+    return WRITTEN
 
 
 def _words(reply: HttpResponse) -> str:

@@ -8,17 +8,20 @@ from paymux.channels.contract import Query, RefundQuery, Reverse
 from paymux.domain import judge
 from paymux.domain.order import UNDONE, Order, OrderKey, Transaction, TransactionKind, UndoBy
 from paymux.domain.outcome import GaveBack, Misconfigured, Outcome, Refused, Unknown
-from paymux.domain.verdict import Verdict
+from paymux.domain.verdict import UNSETTLED, Verdict
 from paymux.flows.call import call
 from paymux.flows.desk import Desk
 from paymux.flows.gaps import slow_gap_ms
+from paymux.flows.handover import work_ref
 from paymux.flows.learn import ask
 from paymux.flows.pursue import step
-from paymux.flows.record import about_tsn, record
+from paymux.flows.record import about_tsn, due_work, record
 from paymux.flows.refund import check_refused, refund_step
 from paymux.flows.undo import undo_by
-from paymux.storage.contract import Due, DueKind
+from paymux.storage.contract import Due, DueKind, NotificationStatus
 from paymux.workers.bulkhead import Bulkhead
+
+_NO_HANDS_GAP_MS = 1_000
 
 
 class Recovery:
@@ -38,11 +41,56 @@ class Recovery:
             return full_until_ms
         with self._bulkhead.room(account):
             if due.kind is DueKind.RECOVER:
-                return (await step(desk, order, attempt=due.attempts)).look_ms
+                return await _recover(desk, order, due)
             movement = await desk.store.transaction(order.key, due.ref) if due.ref != due.sn else None
             if due.kind is DueKind.REFUND:
                 return await _finish_refund(desk, order, movement, due)
             return await _watch(desk, order, movement)
+
+
+async def _recover(desk: Desk, order: Order, due: Due) -> int:
+    """Take the next step about the payment; when nothing is left of it, see to what stands under its row."""
+    if await _is_about_money(desk, order, due):
+        progress = await step(desk, order, attempt=due.attempts)
+        if progress.look_ms:
+            return progress.look_ms
+        order = progress.order
+    return await _see_to_message(desk, order) if due.ref == order.sn else 0
+
+
+async def _is_about_money(desk: Desk, order: Order, due: Due) -> bool:
+    """Whether the row is the order's own work: one cancelled after it was settled has another for that."""
+    if due.ref == work_ref(order):
+        return True
+    own = (DueKind.RECOVER, work_ref(order))
+    return order.status in UNSETTLED and own not in await _left(desk, order)
+
+
+async def _see_to_message(desk: Desk, order: Order) -> int:
+    """An order's message may stand under its sale's row (decision 21), which is not done before it is told.
+
+    Whoever had begun to tell it has not come to an end: he died, or is slow, and then it is told twice.
+    """
+    left = await _left(desk, order)
+    if (DueKind.RECOVER, order.sn) not in left:
+        return 0
+    notes = [
+        note
+        for note in await desk.store.notifications(order.key)
+        if note.status is NotificationStatus.WAITING and (DueKind.NOTIFY, note.notification_id) not in left
+    ]
+    if not notes:
+        return 0
+    hands, now_ms = desk.bell.free_hands(DueKind.NOTIFY), desk.clock.now_ms()
+    if hands is None:
+        return now_ms + _NO_HANDS_GAP_MS
+    run_at_ms = now_ms + desk.limits.lease_s * 1000
+    hands.take(due_work(order, DueKind.NOTIFY, order.sn, run_at_ms))
+    return run_at_ms
+
+
+async def _left(desk: Desk, order: Order) -> set[tuple[DueKind, str]]:
+    return {(one.kind, one.ref) for one in await desk.store.due_of(order.key)}
 
 
 async def _finish_refund(desk: Desk, order: Order, refund: Transaction | None, due: Due) -> int:

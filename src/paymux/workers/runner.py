@@ -53,7 +53,7 @@ class Workers:
 class Lane:
     """Claims rows of some kinds and works on up to `at_once` of them together.
 
-    What this process commits may come already claimed, while there is room (`Hands`): that spares a commit.
+    What this process commits it may begin on at once, while there is room (`Hands`): that spares a claim.
     """
 
     def __init__(self, desk: Desk, handlers: dict[DueKind, Handler], *, at_once: int) -> None:
@@ -97,7 +97,7 @@ class Lane:
         return not self._stopping and len(self._under_way) < self._at_once
 
     def take(self, due: Due) -> None:
-        """Begin on a claimed row. A few more than `at_once` may come from commits that were under way."""
+        """Begin on work that is ours. A few more than `at_once` may come from commits that were under way."""
         task = asyncio.create_task(self._work(due))
         self._under_way[task] = None
         task.add_done_callback(self._finished)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from paymux.storage.contract import Change, Due, DueKind, NotificationStatus, Store
@@ -201,23 +202,22 @@ def test_a_delivery_is_saved_with_its_next_time(engine: Engine) -> None:
     engine.run(story)
 
 
-def test_work_may_be_claimed_by_the_commit_that_makes_it(engine: Engine) -> None:
-    """Nobody else gets it before the lease ends, its maker may settle it, and afterwards it is anybody's."""
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_message_may_stand_under_its_sales_row(engine: Engine, *, delivered: bool) -> None:
+    """The first attempt ends that row, whatever came of it; other work about the order stays."""
     order = an_order()
-    work = replace(a_due(order, kind=DueKind.NOTIFY, ref="n1"), attempts=1)
-    other = replace(a_due(order, kind=DueKind.NOTIFY, ref="n2"), attempts=1)
+    note = a_notification(order, "n1")
+    undo = a_due(order, ref="7000000000000002")
 
     async def story(store: Store) -> None:
         await store.save(intent(order))
-        lease_until_ms = NOW_MS + LEASE_MS
-        done = ((order.sn, DueKind.RECOVER),)
-        change = replace(paid(order), done=done, claimed=(work, other), lease_until_ms=lease_until_ms)
-        await store.save(change)
-        assert await claim(store, lease_until_ms - 1) == []
-        await store.drop_due(work)
-        assert await store.due_of(order.key) == []  # no message stands for them
-        again = await claim(store, lease_until_ms)
-        assert [(due.ref, due.attempts) for due in again] == [("n2", 2)]
+        await store.save(replace(paid(order), done=(), due=(undo,), notifications=(note,)))
+        tried = replace(note, attempts=1, last_ms=NOW_MS)
+        if delivered:
+            tried = replace(tried, status=NotificationStatus.DELIVERED)
+        await store.save_delivery(tried, next_ms=None if delivered else NOW_MS + 5_000, under_sale=True)
+        left = {(due.kind, due.ref) for due in await claim(store, NOW_MS + 5_000)}
+        assert left == {(DueKind.RECOVER, undo.ref)} | (set() if delivered else {(DueKind.NOTIFY, "n1")})
 
     engine.run(story)
 

@@ -20,7 +20,7 @@ from paymux.storage.migrate import Migration, migrations, pending, statements
 from paymux.storage.queries import QUERIES, load
 from paymux.storage.sqlite import SqliteStore
 from tests.contract.storage.conftest import SEALER, Engine
-from tests.contract.storage.makers import TurnedClock, an_order, intent, next_version
+from tests.contract.storage.makers import TurnedClock, an_order, intent
 
 STORAGE = files("paymux.storage")
 
@@ -186,24 +186,6 @@ def test_a_failing_migration_leaves_nothing_and_can_be_repeated(engine: Engine) 
     whole = Migration(number=BROKEN.number, name="half", statements=BROKEN.statements[:2])
     SqliteStore(engine.dsn, sealer=SEALER, clock=TurnedClock(), known=(*migrations(), whole))
     assert "half" in _schema(engine.path)
-
-
-def test_numbers_learned_late_are_found_after_the_migration(engine: Engine) -> None:
-    """A late success of the old days: the order knows the wallet's number, its pay does not."""
-    order = an_order()
-    late = next_version(order, status=OrderStatus.PAY_CANCELED, paid=order.total, trade_no="w1")
-
-    async def story() -> None:
-        before = tuple(one for one in migrations() if one.number < 5)
-        store = SqliteStore(engine.dsn, sealer=SEALER, clock=TurnedClock(), known=before)
-        assert await store.save(intent(order))
-        assert await store.save(late)
-        await store.close()
-        store = SqliteStore(engine.dsn, sealer=SEALER, clock=TurnedClock())
-        assert await store.order_by_trade_no(order.bucket, order.merchant_id, "w1") == late.order
-        await store.close()
-
-    asyncio.run(story())
 
 
 KILLED = """
