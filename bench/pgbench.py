@@ -149,7 +149,7 @@ def _batch(sale: Sale, texts: dict[str, str]) -> str:
             f"array_fill(1::bigint, ARRAY[{BATCH}])",
             f"array_fill('CREATED'::text, ARRAY[{BATCH}])",
         ],
-        "movements": [_rows_of("transactions", [sale.movement], sale, texts)],
+        "new_movements": [_rows_of("transactions", [sale.movement], sale, texts)],
         "done": [_rows_of("due", [sale.due], sale, texts)],
         "history": [_rows_of("events", sale.events, sale, texts)],
     }

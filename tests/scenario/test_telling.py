@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from paymux.channels.contract import HttpResponse
+from paymux.channels.contract import HttpRequest, HttpResponse
+from paymux.channels.transport import NoReply
 from paymux.domain.limits import Limits
-from paymux.domain.order import Order, OrderStatus
+from paymux.domain.order import Order, OrderKey, OrderStatus
 from paymux.flows.handover import GRACE_MS
-from paymux.storage.contract import Due, DueKind
+from paymux.flows.resolve import tell_again
+from paymux.storage.contract import Due, DueKind, Notification
 from tests.harness.town import Crashed, Town, in_town
 
 SALE_S = Limits().pay_wait_s + GRACE_MS // 1000
@@ -146,7 +150,7 @@ def test_a_slow_teller_and_recovery_leave_nothing_behind() -> None:
         gate = Gate(town)
         order = await town.pay("alipay", "00")
         await asyncio.sleep(SALE_S + 2)
-        assert await left(town, order) == {(DueKind.RECOVER, True)}
+        assert await left(town, order) == {(DueKind.NOTIFY, False)}
         gate.open.set()
         await town.rest(order)
         assert told(town) in (["PAID"], ["PAID", "PAID"])
@@ -230,3 +234,132 @@ def test_a_teller_that_dies_about_the_delivery_leaves_nothing_behind(point: str)
         assert await left(town, order) == set()
 
     in_town(story)
+
+
+def test_who_gives_back_late_takes_nothing_that_was_put_anew() -> None:
+    """A teller stands still for longer than a lease; another one tells, and an operator has it told again."""
+
+    async def story(town: Town) -> None:
+        read, still = town.store.notifications, True
+
+        async def notifications(key: OrderKey) -> list[Notification]:
+            nonlocal still
+            if still:
+                still = False
+                town.workers._lanes[1]._at_once = 0  # who stands still claims nothing
+                await asyncio.sleep(Limits().lease_s + 5)
+                assert [note.status for note in await read(key)] == ["DELIVERED"]
+                await tell_again(town.desk, await town.now(order), who="ann")
+            return await read(key)
+
+        order = await town.precreate("alipay", "00")
+        town.store.notifications = notifications  # type: ignore[method-assign]  # made slow
+        await until_paid(town, order)
+        async with another_gateway(town):
+            await asyncio.sleep(Limits().lease_s + 10)
+            town.workers._lanes[1]._at_once = 64
+            await town.rest(order)
+        assert told(town) == ["PAID", "PAID"]
+
+    in_town(story)
+
+
+def test_a_pay_left_to_recovery_early_is_told_by_one() -> None:
+    """Its process ends, so the sale's row runs soon: who settles it begins to tell, and nobody else does."""
+
+    async def story(town: Town) -> None:
+        town.wire.mail_lost = True
+        town.wire.shop_answers = lambda _: b"busy"
+        asyncio.get_running_loop().call_later(1, town.desk.bell.close)
+        order = await town.pay("alipay", "01")
+        await town.restart()
+        order = await until_paid(town, order)
+        await asyncio.sleep(0.9)
+        assert told(town) == ["PAID"]
+
+    in_town(story)
+
+
+def test_a_sales_row_that_runs_early_leaves_its_teller_in_peace() -> None:
+    """One process hears the callback and tells; another one claims the sale's row meanwhile."""
+
+    async def story(town: Town) -> None:
+        gate = Gate(town)
+        asyncio.get_running_loop().call_later(1, town.desk.bell.close)
+        order = await town.pay("alipay", "01")
+        await town.restart()
+        town.workers._lanes[0]._at_once = 0
+        async with another_gateway(town):
+            order = await until_paid(town, order)
+            await asyncio.sleep(Limits().notify_timeout_s - 3)
+            gate.open.set()
+            await town.rest(order)
+        assert told(town) == ["PAID"]
+
+    in_town(story)
+
+
+def test_telling_does_not_wait_for_a_frozen_wallet() -> None:
+    """Money and telling have lanes of their own, also for what a dead process has left."""
+
+    async def story(town: Town) -> None:
+        gate, send = Gate(town), town.wire.send
+
+        async def frozen(_lane: str, _tls: object, request: HttpRequest) -> HttpResponse:
+            await asyncio.sleep(request.timeout_s)
+            raise NoReply("timed out")
+
+        town.wire.send = frozen  # type: ignore[method-assign]  # a wallet that never answers
+        stuck = [asyncio.create_task(town.pay("alipay", "00")) for _ in range(50)]
+        await asyncio.sleep(1)
+        town.wire.send = send  # type: ignore[method-assign]  # it answers one
+        order = await town.pay("alipay", "00")
+        await asyncio.sleep(0.1)
+        town.wire.send = frozen  # type: ignore[method-assign]  # and no more
+        for one in stuck:
+            one.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        await town.restart()
+        gate.open.set()
+        await asyncio.sleep(SALE_S + 5)
+        assert told(town) == ["PAID"]
+        town.wire.send = send  # type: ignore[method-assign]
+        assert await left(town, order) == set()
+
+    in_town(story, limits=Limits(per_account_at_once=1))
+
+
+def test_a_dead_tellers_message_takes_its_turn_among_the_others() -> None:
+    """One hand, a shop that hangs, and forty younger messages: the old one is not left for last."""
+
+    async def story(town: Town) -> None:
+        tries: list[str] = []
+
+        async def hangs(_url: str, _headers: object, body: bytes, timeout_s: int) -> HttpResponse:
+            tries.append(msgspec.json.decode(body)["sn"])
+            await asyncio.sleep(timeout_s)
+            raise NoReply("timed out")
+
+        town.wire.post_to_merchant = hangs  # type: ignore[method-assign]  # a shop that never answers
+        first = await town.pay("alipay", "00")
+        await asyncio.sleep(0.1)
+        await town.restart()
+        town.workers._lanes[1]._at_once = 1
+        for _ in range(40):
+            await town.pay("alipay", "00")
+        await asyncio.sleep(15 * Limits().notify_timeout_s)
+        assert tries.count(first.sn) > 1
+
+    in_town(story)
+
+
+@contextlib.asynccontextmanager
+async def another_gateway(town: Town) -> AsyncIterator[None]:
+    """A second process beside the town's own."""
+    desk, workers = town._gateway()
+    await desk.ids.settle()
+    workers.start()
+    try:
+        yield
+    finally:
+        await workers.stop(drain_s=60)

@@ -31,7 +31,7 @@ class Hands(Protocol):
         """Whether one more piece of work would be begun at once."""
 
     def take(self, due: Due) -> None:
-        """Begin on a piece of work that its commit has left to us for a while."""
+        """Begin on a piece of work that is left to us for a while."""
 
     def look(self) -> None:
         """There may be due work: look."""

@@ -15,6 +15,7 @@ from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
 from paymux.domain.verdict import UNSETTLED
+from paymux.flows.handover import work_ref
 from paymux.flows.history import apart
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
 
@@ -292,8 +293,9 @@ def _note_line(note: Notification) -> str:
 
 def _duty_line(order: Order, duty: Due, zone: tzinfo) -> str:
     tried = f", attempt {duty.attempts + 1}" if duty.attempts else ""
-    waits_for_money = duty.kind is not DueKind.RECOVER or order.status in UNSETTLED
-    what = _DUTIES[duty.kind] if waits_for_money else "tell the merchant, unless that is being done"
+    what = _DUTIES[duty.kind]
+    if duty.kind is DueKind.RECOVER and (order.status not in UNSETTLED or duty.ref != work_ref(order)):
+        what = "tell the merchant, unless that is being done"
     return f"  {_time(duty.run_at_ms, zone)}  {what}{tried}"
 
 

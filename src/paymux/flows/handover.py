@@ -21,7 +21,8 @@ def work_ref(order: Order) -> str:
 def sale_row_stands(desk: Desk, order: Order, now_ms: int) -> bool:
     """Whether the row that a barcode pay's intent put can serve for its message as well (decision 21).
 
-    It can while nobody but the pay itself looks after the order, and for long enough to tell the merchant.
+    It can as long as recovery is not meant to look after the order, and for long enough to tell the merchant.
+    Where the row was put to an earlier time, recovery leaves the teller his (workers/recovery.py).
     """
     runs_ms = order.ctime_ms + desk.limits.pay_wait_s * 1000 + GRACE_MS
     fresh = order.status is OrderStatus.CREATED and order.sub_payway == SubPayway.BARCODE
@@ -29,7 +30,7 @@ def sale_row_stands(desk: Desk, order: Order, now_ms: int) -> bool:
 
 
 async def leave_to_recovery(desk: Desk, key: OrderKey, kind: DueKind, ref: str, *, look_ms: int) -> None:
-    """Let the due row of that work run at `look_ms`; nothing happens when the work is settled.
+    """Let the due row of that work run at `look_ms`, if it is still there.
 
     A call's time is up: recovery goes on when the call would have.
     """

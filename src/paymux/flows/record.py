@@ -7,6 +7,8 @@ Callers go on from the order that is returned, never from the one they came with
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from paymux.domain.errors import OrderNotFound
 from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.order_states import Contradiction
@@ -142,12 +144,12 @@ def _work(before: Order, verdict: Verdict, *, look_ms: int) -> tuple[list[Due], 
     if order.status not in UNSETTLED and before.status in UNSETTLED:
         done.append((work_ref(before), DueKind.RECOVER))
     elif order.status in UNSETTLED and before.status not in UNSETTLED:
-        due.append(due_work(order, DueKind.RECOVER, work_ref(order), look_ms))
+        due.append(_due(order, DueKind.RECOVER, work_ref(order), look_ms))
     for movement in verdict.transactions:
         if movement.kind not in {TransactionKind.REFUND, TransactionKind.LATE_REFUND}:
             continue
         if movement.status is TransactionStatus.CREATED:
-            due.append(due_work(order, DueKind.REFUND, movement.tsn, look_ms))
+            due.append(_due(order, DueKind.REFUND, movement.tsn, look_ms))
         elif not is_unfinished(movement):
             done.append((movement.tsn, DueKind.REFUND))
     return due, done
@@ -157,11 +159,10 @@ def _watch(desk: Desk, verdict: Verdict, now_ms: int) -> list[Due]:
     if not verdict.watch or not desk.limits.late_watch_s:
         return []
     first_ms = now_ms + desk.limits.late_watch_s[0] * 1000
-    return [due_work(verdict.order, DueKind.WATCH, verdict.watch, first_ms)]
+    return [_due(verdict.order, DueKind.WATCH, verdict.watch, first_ms)]
 
 
-def due_work(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
-    """Work about an order."""
+def _due(order: Order, kind: DueKind, ref: str, run_at_ms: int) -> Due:
     return Due(
         bucket=order.bucket,
         merchant_id=order.merchant_id,
@@ -196,7 +197,8 @@ def _message(desk: Desk, before: Order, verdict: Verdict, now_ms: int) -> _Messa
     under_sale = hands is not None and settled and sale_row_stands(desk, before, now_ms)
     ref = order.sn if under_sale else note.notification_id
     run_at_ms = now_ms + desk.limits.lease_s * 1000 if hands else now_ms
-    work = due_work(order, DueKind.NOTIFY, ref, run_at_ms)
+    # As if claimed, so that who gives it back late takes nothing that was put anew meanwhile.
+    work = replace(_due(order, DueKind.NOTIFY, ref, run_at_ms), attempts=1 if hands else 0)
     return _Message(note=note, work=work, hands=hands, under_sale=under_sale)
 
 

@@ -20,7 +20,10 @@ from paymux.domain.people import Store as Shop
 
 
 class DueKind(StrEnum):
-    """What has to be done later; `ref` is the sn or tsn it is about, or the notification_id."""
+    """What has to be done later; `ref` is the sn or tsn it is about, or the notification_id.
+
+    A sale's own row (RECOVER, `ref` = sn) may stand for its message as well (decision 21).
+    """
 
     RECOVER = "recover"
     REFUND = "refund"
@@ -155,7 +158,7 @@ class Store(Protocol):
         """Give a row back for later and end its lease.
 
         Does nothing if the row was settled, put anew or claimed by somebody else meanwhile: `attempts` must
-        still be what it was (`Change.due` puts a row with attempts 0 and no lease).
+        still be what it was, and the time, too, unless nobody had begun on it yet (attempts 0).
         """
 
     async def drop_due(self, due: Due) -> None:

@@ -41,7 +41,8 @@ def pending(known: tuple[Migration, ...], applied: Iterable[tuple[int, str]]) ->
         if names.get(number) != name:
             raise ConfigurationBroken(
                 f"the database has been through migration {number:04d}_{name}, which this paymux does not "
-                "know: a newer one has used it. Start that one, or restore the backup made before it."
+                "know: another one has used it, most likely a newer one. Start that one, or restore the "
+                "backup made before it."
             )
     return tuple(one for one in known if one.number not in done)
 

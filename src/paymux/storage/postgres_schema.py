@@ -12,7 +12,7 @@ from paymux.storage.queries import POSTGRES_SQL as SQL
 
 _SEAL = "paymux"
 BESIDES = {
-    "orders": (
+    "money": (
         "ALTER TABLE orders SET (fillfactor = 50)",
         "ALTER TABLE transactions DROP CONSTRAINT transactions_sn_merchant_id_bucket_fkey",
     ),

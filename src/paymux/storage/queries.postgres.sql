@@ -38,7 +38,8 @@ INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FR
 WHERE {its_guard_held}
 
 -- part: movements
--- New movements, or known ones written anew. A movement of another kind under the same number breaks the table's rule for amounts: then nothing is done.
+-- New movements, or known ones written anew. A movement of another kind under the same number breaks the
+-- table's rule for amounts: then nothing is done.
 INSERT INTO transactions ({transaction_columns}) SELECT {transaction_columns} FROM unnest(?::transactions[])
 WHERE {its_guard_held}
 ON CONFLICT (bucket, merchant_id, sn, tsn) DO UPDATE SET {movement_changes}

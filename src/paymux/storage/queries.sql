@@ -119,7 +119,7 @@ WHERE bucket = ? AND merchant_id = ? AND sn = ? ORDER BY at_ms, event_id;
 bucket, merchant_id, ref, kind, sn, run_at_ms, attempts
 
 -- part: due_anew
--- Known work put anew runs at its new time and is whose the new row says, whoever holds it now.
+-- Known work put anew runs at its new time and is anybody's then, whoever holds it now.
 run_at_ms = excluded.run_at_ms, attempts = excluded.attempts, lease_until_ms = excluded.lease_until_ms
 
 -- name: put_due
@@ -128,7 +128,7 @@ INSERT INTO due ({due_columns}, lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bucket, merchant_id, ref, kind) DO UPDATE SET {due_anew};
 
 -- name: orders_with_work
--- A page of the orders that wait for something, in the order of their numbers. They are few.
+-- A page of the orders that wait for something or are just being told, in the order of their numbers: few.
 SELECT DISTINCT sn, merchant_id, bucket FROM due
 WHERE kind || '' IN ('recover', 'refund') AND (sn, merchant_id, bucket) > (?, ?, ?)
 ORDER BY sn, merchant_id, bucket LIMIT ?;
@@ -178,7 +178,7 @@ bucket, merchant_id, sn, notification_id, url, body, status, ctime_ms, attempts,
 order_version
 
 -- name: add_notification
--- A message to send; its due row is put in the same commit.
+-- A message to send; its due row is put in the same commit, or its sale's stands for it.
 INSERT INTO notifications ({notification_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: save_delivery

@@ -144,7 +144,7 @@ class SqlStore(ABC):
         return await self._claim(ready[:limit], now_ms, now_ms + lease_ms)
 
     async def put_off(self, due: Due, *, run_at_ms: int) -> None:
-        """Give a claimed row back for later."""
+        """Give a row back for later."""
         await self._write("put_off", (run_at_ms, *rows.due_key_row(due), due.attempts, due.run_at_ms))
 
     async def drop_due(self, due: Due) -> None:

@@ -1,5 +1,7 @@
 """Unknown payments, unfinished cancels and refunds, and a second look after what was decided in doubt.
 
+What a sale has to tell may stand under its row as well: then telling it is left to who tells (decision 21).
+
 Nothing here knows more than the flows: a due row names an order, and the same step that a till's call would
 take next is taken for it. Expired QR orders come by here too: their deadline is an order's deadline.
 """
@@ -15,13 +17,11 @@ from paymux.flows.gaps import slow_gap_ms
 from paymux.flows.handover import work_ref
 from paymux.flows.learn import ask
 from paymux.flows.pursue import step
-from paymux.flows.record import about_tsn, due_work, record
+from paymux.flows.record import about_tsn, record
 from paymux.flows.refund import check_refused, refund_step
 from paymux.flows.undo import undo_by
 from paymux.storage.contract import Due, DueKind, NotificationStatus
 from paymux.workers.bulkhead import Bulkhead
-
-_NO_HANDS_GAP_MS = 1_000
 
 
 class Recovery:
@@ -35,6 +35,8 @@ class Recovery:
         order = await desk.store.order(OrderKey(due.bucket, due.merchant_id, due.sn))
         if order is None:
             return _orphan(desk, due)
+        if due.kind is DueKind.RECOVER and not await _is_about_money(desk, order, due):
+            return await _see_to_message(desk, order, due)
         account = f"{order.merchant_id}/{order.account}"
         full_until_ms = self._bulkhead.full_until_ms(account, desk.clock.now_ms())
         if full_until_ms:
@@ -50,12 +52,8 @@ class Recovery:
 
 async def _recover(desk: Desk, order: Order, due: Due) -> int:
     """Take the next step about the payment; when nothing is left of it, see to what stands under its row."""
-    if await _is_about_money(desk, order, due):
-        progress = await step(desk, order, attempt=due.attempts)
-        if progress.look_ms:
-            return progress.look_ms
-        order = progress.order
-    return await _see_to_message(desk, order) if due.ref == order.sn else 0
+    progress = await step(desk, order, attempt=due.attempts)
+    return progress.look_ms or await _see_to_message(desk, progress.order, due)
 
 
 async def _is_about_money(desk: Desk, order: Order, due: Due) -> bool:
@@ -66,27 +64,24 @@ async def _is_about_money(desk: Desk, order: Order, due: Due) -> bool:
     return order.status in UNSETTLED and own not in await _left(desk, order)
 
 
-async def _see_to_message(desk: Desk, order: Order) -> int:
-    """An order's message may stand under its sale's row (decision 21), which is not done before it is told.
+async def _see_to_message(desk: Desk, order: Order, due: Due) -> int:
+    """A message may stand under its sale's row (decision 21): give it one of its own, which ends the sale's.
 
-    Whoever had begun to tell it has not come to an end: he died, or is slow, and then it is told twice.
+    Whoever began to tell it has had his time: he died, or is so slow that it may be told twice.
     """
-    left = await _left(desk, order)
+    left = await _left(desk, order) if due.ref == order.sn else set()
     if (DueKind.RECOVER, order.sn) not in left:
         return 0
-    notes = [
-        note
-        for note in await desk.store.notifications(order.key)
-        if note.status is NotificationStatus.WAITING and (DueKind.NOTIFY, note.notification_id) not in left
-    ]
-    if not notes:
-        return 0
-    hands, now_ms = desk.bell.free_hands(DueKind.NOTIFY), desk.clock.now_ms()
-    if hands is None:
-        return now_ms + _NO_HANDS_GAP_MS
-    run_at_ms = now_ms + desk.limits.lease_s * 1000
-    hands.take(due_work(order, DueKind.NOTIFY, order.sn, run_at_ms))
-    return run_at_ms
+    now_ms = desk.clock.now_ms()
+    for note in await desk.store.notifications(order.key):
+        if note.status is not NotificationStatus.WAITING or (DueKind.NOTIFY, note.notification_id) in left:
+            continue
+        its_time_ms = note.ctime_ms + desk.limits.notify_timeout_s * 1000
+        if now_ms < its_time_ms:
+            return its_time_ms
+        await desk.store.save_delivery(note, next_ms=note.ctime_ms, under_sale=True)  # before younger ones
+        desk.bell.ring_work(DueKind.NOTIFY)
+    return 0
 
 
 async def _left(desk: Desk, order: Order) -> set[tuple[DueKind, str]]:

@@ -13,7 +13,7 @@ from paymux.workers.notifications import WRITTEN, Notifier, NotifyRules
 from paymux.workers.recovery import Recovery
 
 Handler = Callable[[Desk, Due], Awaitable[int]]
-"""(desk, claimed row) → epoch ms of the next look; 0: drop it; `WRITTEN`: settled already."""
+"""(desk, work that is ours) → epoch ms of the next look; 0: drop it; `WRITTEN`: settled already."""
 
 MONEY_AT_ONCE = 128
 NOTIFY_AT_ONCE = 64

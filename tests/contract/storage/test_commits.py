@@ -110,7 +110,7 @@ def test_close_finishes_what_waits(engine: Engine) -> None:
 
 
 def test_nobody_reads_what_is_not_yet_durable(engine: Engine) -> None:
-    """While writes are under way a reader sees an order wholly or not at all, never without its movement."""
+    """While writes are under way a reader sees an order wholly or not at all, never without its due work."""
     orders = [an_order(n) for n in range(60)]
 
     async def story(store: Store) -> None:
@@ -118,7 +118,7 @@ def test_nobody_reads_what_is_not_yet_durable(engine: Engine) -> None:
         while not writing.done():
             for order in orders:
                 seen = await store.order(order.key) is not None
-                assert len(await store.transactions(order.key)) >= seen
+                assert len(await store.due_of(order.key)) >= seen
             await asyncio.sleep(0)
         assert all(await writing)
 

@@ -142,6 +142,15 @@ def test_a_query_without_words_or_name_is_refused(text: str) -> None:
         load(text)
 
 
+def test_a_database_of_other_tables_is_refused(engine: Engine) -> None:
+    """Before the first release columns stood in another order, and batches go by their position."""
+    engine.run(_nothing)
+    with closing(sqlite3.connect(engine.path)) as database, database:
+        database.execute("UPDATE migrations SET name = 'orders' WHERE number = 1")
+    with pytest.raises(ConfigurationBroken, match=r"0001_orders.*another one"):
+        engine.run(_nothing)
+
+
 def test_a_newer_database_is_refused_untouched(engine: Engine) -> None:
     """The text says what to do; the older code writes nothing."""
     engine.run(_nothing)

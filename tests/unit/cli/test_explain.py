@@ -59,9 +59,9 @@ def movement(
     )
 
 
-def duty(kind: DueKind, *, attempts: int = 0) -> Due:
+def duty(kind: DueKind, *, ref: str = ORDER.sn, attempts: int = 0) -> Due:
     """Something still to do."""
-    return Due(**PLACE, ref="x", kind=kind, run_at_ms=NOON_MS + 60_000, attempts=attempts)
+    return Due(**PLACE, ref=ref, kind=kind, run_at_ms=NOON_MS + 60_000, attempts=attempts)
 
 
 def note(status: NotificationStatus, answer: str) -> Notification:
@@ -225,6 +225,16 @@ def test_an_open_order_says_when_it_is_looked_at_again() -> None:
     assert "Still to do\n  2026-01-01 12:01:00.000  ask the wallet, or undo, attempt 3\n" in text
     assert "Next     Wait: " in text
     assert "fault of paymux" not in text
+
+
+def test_a_settled_sales_own_row_stands_for_its_message() -> None:
+    """Nothing is asked of the wallet any more; of a cancel after the sale only its own row is about money."""
+    message = "tell the merchant, unless that is being done"
+    text = told(PAID, due=(duty(DueKind.RECOVER),))
+    assert f"Still to do\n  2026-01-01 12:01:00.000  {message}\n" in text
+    asked = replace(PAID, status=OrderStatus.CANCEL_INPROGRESS, undo_tsn="7002")
+    text = told(asked, due=(duty(DueKind.RECOVER), duty(DueKind.RECOVER, ref="7002")))
+    assert (text.count(message), text.count("ask the wallet, or undo")) == (1, 1)
 
 
 def test_an_open_order_nobody_works_on_is_a_fault() -> None:

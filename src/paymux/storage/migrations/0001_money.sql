@@ -131,14 +131,15 @@ CREATE TABLE events (
     PRIMARY KEY (sn, event_id, merchant_id, bucket)
 );
 
--- What time must not forget. The commit that makes something uncertain writes the row, the one that
--- settles it deletes the row.
+-- What time must not forget. The commit that makes something uncertain writes the row; the one that settles
+-- it deletes the row, or the one that tells the merchant how it ended (decision 21).
 CREATE TABLE due (
     bucket              INTEGER NOT NULL,
     merchant_id         TEXT    NOT NULL,
     ref                 TEXT    NOT NULL,  -- sn, tsn or notification_id, as kind says
     kind                TEXT    NOT NULL CHECK (
-        kind = 'recover'    -- ref is the sn: ask what became of the pay, reverse it when its time is over
+        kind = 'recover'    -- ref is the sn: ask what became of the pay, reverse it when its time is over, tell it
+                            -- or the tsn of a cancel of what was settled: bring it to its end
         OR kind = 'refund'  -- ref is the tsn: bring the refund to its end
         OR kind = 'watch'   -- ref is the sn: did an undone order take money after all?
         OR kind = 'notify'  -- ref is the notification_id: tell the merchant
@@ -162,7 +163,7 @@ CREATE TABLE notifications (
     url                 TEXT    NOT NULL,
     body                TEXT    NOT NULL,
     status              TEXT    NOT NULL CHECK (
-        status = 'WAITING'       -- a due row says when it is tried next
+        status = 'WAITING'       -- a due row, its own or its sale's, brings it to somebody
         OR status = 'DELIVERED'  -- WAITING -> the merchant's server said so
         OR status = 'GAVE_UP'    -- WAITING -> its life is over; it can be sent again by hand
     ),
