@@ -323,7 +323,7 @@ def test_telling_does_not_wait_for_a_frozen_wallet() -> None:
         gate.open.set()
         await asyncio.sleep(SALE_S + 5)
         assert told(town) == ["PAID"]
-        town.wire.send = send  # type: ignore[method-assign]
+        town.wire.send = send  # type: ignore[method-assign]  # it answers again
         assert await left(town, order) == set()
 
     in_town(story, limits=Limits(per_account_at_once=1))
