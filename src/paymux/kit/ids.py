@@ -101,8 +101,8 @@ class Ids:
         return f"{self._event_ms:012x}{self._events:04x}{self._pool.getrandbits(32):08x}"
 
     def nonce(self) -> str:
-        """32 hex digits for signed requests; unpredictable enough, not secret."""
-        return f"{self._pool.getrandbits(128):032x}"
+        """16 hex digits for signed requests; unpredictable enough, not secret."""
+        return f"{self._pool.getrandbits(64):016x}"
 
     def key(self) -> str:
         """A new secret: 32 lower hex digits from the system's randomness (upay-v2.md §3.1)."""

@@ -81,12 +81,12 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     notification_id: str
     url: str
     body: str
-    status: NotificationStatus = NotificationStatus.WAITING
     ctime_ms: int
-    attempts: int = 0
-    last_ms: int = 0
-    last_answer: str = ""
     order_version: int = 0
+    last_ms: int = 0
+    attempts: int = 0
+    status: NotificationStatus = NotificationStatus.WAITING
+    last_answer: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -174,8 +174,8 @@ SELECT {due_columns} FROM due WHERE bucket = ? AND merchant_id = ? AND sn = ? AN
 
 -- part: notification_columns
 -- A notification in the order of its record's fields.
-bucket, merchant_id, sn, notification_id, url, body, status, ctime_ms, attempts, last_ms, last_answer,
-order_version
+bucket, merchant_id, sn, notification_id, url, body, ctime_ms, order_version, last_ms, attempts, status,
+last_answer
 
 -- name: add_notification
 -- A message to send; its due row is put in the same commit, or its sale's stands for it.

@@ -277,12 +277,12 @@ def notification_row(note: Notification) -> Row:
         note.notification_id,
         note.url,
         note.body,
-        note.status.value,
         note.ctime_ms,
-        note.attempts,
-        note.last_ms,
-        note.last_answer,
         note.order_version,
+        note.last_ms,
+        note.attempts,
+        note.status.value,
+        note.last_answer,
     )
 
 
@@ -322,12 +322,12 @@ def notification_of(row: Row) -> Notification:
         notification_id=row[3],
         url=row[4],
         body=row[5],
-        status=_NOTIFICATION_STATUS[row[6]],
-        ctime_ms=row[7],
-        attempts=row[8],
-        last_ms=row[9],
-        last_answer=row[10],
-        order_version=row[11],
+        ctime_ms=row[6],
+        order_version=row[7],
+        last_ms=row[8],
+        attempts=row[9],
+        status=_NOTIFICATION_STATUS[row[10]],
+        last_answer=row[11],
     )
 
 

@@ -2,8 +2,8 @@
 -- bucket = CRC-32 of merchant_id mod 64, for ever; with merchant_id it is part of every key (DESIGN §7). Each
 -- index begins with what tells most rows apart, and with nothing another one begins with: a planner without
 -- statistics cannot choose wrongly, and new rows come to the end (decision 15).
--- Columns stand in the order of the records' fields: rows.py reads them by position. What a payment changes in
--- its order stands last, side by side: PostgreSQL logs all that lies between (decision 20).
+-- Columns stand in the order of the records' fields: rows.py reads them by position. What changes stands
+-- last, side by side: PostgreSQL logs all that lies between (decision 20).
 
 CREATE TABLE orders (
     bucket              INTEGER NOT NULL CHECK (bucket >= 0 AND bucket < 64),
@@ -162,15 +162,15 @@ CREATE TABLE notifications (
     notification_id     TEXT    NOT NULL,
     url                 TEXT    NOT NULL,
     body                TEXT    NOT NULL,
+    ctime_ms            BIGINT  NOT NULL,
+    order_version       BIGINT  NOT NULL,  -- of the order, when it was written: the order of telling
+    last_ms             BIGINT  NOT NULL,
+    attempts            INTEGER NOT NULL,
     status              TEXT    NOT NULL CHECK (
         status = 'WAITING'       -- a due row, its own or its sale's, brings it to somebody
         OR status = 'DELIVERED'  -- WAITING -> the merchant's server said so
         OR status = 'GAVE_UP'    -- WAITING -> its life is over; it can be sent again by hand
     ),
-    ctime_ms            BIGINT  NOT NULL,
-    attempts            INTEGER NOT NULL,
-    last_ms             BIGINT  NOT NULL,
     last_answer         TEXT    NOT NULL,
-    order_version       BIGINT  NOT NULL,  -- of the order, when it was written: the order of telling
     PRIMARY KEY (sn, notification_id, merchant_id, bucket)
 );
