@@ -121,8 +121,7 @@ def _sound(sn: str, entry: Entry) -> Iterator[Finding]:
         yield Finding(Breach.DOUBLED, sn, str(entry))
     pay = entry.movements.get(sn)
     whole = (
-        pay is not None
-        and (pay.status == "SUCCESS") == bool(entry.paid)
+        (pay is not None and pay.status == "SUCCESS") == bool(entry.paid)
         and ((sn, "recover") in entry.due) != bool(entry.paid)
         and {(tsn, "refund") for tsn in refunds} <= entry.due
         and (entry.refunded + entry.refunding, entry.version) == (back, versions)
