@@ -12,6 +12,7 @@ import uvloop
 
 from bench import load
 from bench.processes import Program
+from bench.shop import WECHAT_TILL, Till
 from bench.systems import Bank
 
 System = TypeVar("System")
@@ -96,6 +97,16 @@ def drive(program: Program, work: Coroutine[Any, Any, load.Work]) -> load.Work:
         return uvloop.run(work)
     except load.WrongAnswer as error:
         raise program.failed(f"did not answer as it should: {error}") from error
+
+
+def full_per_s(bench: Bench, meter: Meter, till: Till = WECHAT_TILL) -> float:
+    """Pays per second with many tills; the first slice warms up."""
+    sizes = bench.sizes
+    for name, count in (("warm", sizes.pays // 4), ("full", sizes.pays)):
+        tills = 3 * sizes.concurrency
+        work = load.pay(meter.program.url, count=max(count, 1), concurrency=tills, prefix=name, till=till)
+        _, done = meter.run(work)
+    return done.calls / done.elapsed_s
 
 
 def in_turns(systems: Iterable[System], number: int) -> list[System]:

@@ -9,8 +9,7 @@ calls in a turn of the loop and a commit.
 from collections import defaultdict
 
 from bench import load
-from bench.findings import Bench, Finding, Meter, in_turns, over, quantile
-from bench.processes import Program
+from bench.findings import Bench, Finding, Meter, full_per_s, in_turns, over, quantile
 from bench.systems import paymux, plain
 
 _SLICE_S = 3
@@ -26,8 +25,8 @@ def measure(bench: Bench) -> list[Finding]:
         paymux(folder, bank, "postgres", name="latency", path="/slow") as ours,
         plain("floor", folder, bank, "postgres", path="/slow") as floor,
     ):
-        half, of_floor = (_full_per_s(bench, program) / 2 for program in (ours, floor))
         mine, bare = Meter(ours), Meter(floor)
+        half, of_floor = (full_per_s(bench, meter) / 2 for meter in (mine, bare))
         turns = (("paymux", mine, half), ("floor", bare, half), ("floor at its own half", bare, of_floor))
         for number in range(1, bench.sizes.rounds + 1):
             bench.say(f"latency: round {number} of {bench.sizes.rounds}, {half:.0f} pays per s")
@@ -62,15 +61,6 @@ def measure(bench: Bench) -> list[Finding]:
             values=over(cost_us["paymux"], cost_us["floor"]),
         ),
     ]
-
-
-def _full_per_s(bench: Bench, program: Program) -> float:
-    """Pays per second with many tills; the first slice warms up."""
-    sizes = bench.sizes
-    for name, count in (("warm", sizes.pays // 4), ("full", sizes.pays)):
-        work = load.pay(program.url, count=max(count, 1), concurrency=3 * sizes.concurrency, prefix=name)
-        _, done = Meter(program).run(work)
-    return done.calls / done.elapsed_s
 
 
 def _slice(bench: Bench, meter: Meter, per_s: float, prefix: str) -> tuple[float, dict[str, float]]:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from bench import load
-from bench.findings import Bench, Finding, Meter, in_turns, over
+from bench.findings import Bench, Finding, Meter, full_per_s, in_turns, over
 from bench.shop import ALIPAY_TILL, WECHAT_TILL
 from bench.systems import paymux
 
@@ -34,7 +34,7 @@ def measure(bench: Bench) -> list[Finding]:
     bare_us: list[float] = []
     with paymux(bench.folder, bench.bank, "postgres", name="rsa", path="/busy") as program:
         meter = Meter(program)
-        half = _full_per_s(bench, meter) / 2
+        half = full_per_s(bench, meter, ALIPAY_TILL) / 2
         slices = bench.sizes.rounds * _SLICES_PER_ROUND
         for number in range(slices + 1):
             bench.say(f"rsa: slice {number} of {slices}, {half:.0f} pays per s")
@@ -58,15 +58,6 @@ def measure(bench: Bench) -> list[Finding]:
         Finding(name="bare sign and verify", unit="CPU µs", values=bare_us),
         Finding(name="added by RSA ÷ bare sign and verify", unit="ratio", values=over(added_us, bare_us)),
     ]
-
-
-def _full_per_s(bench: Bench, meter: Meter) -> float:
-    """Pays per second with RSA and many tills; the first slice warms up."""
-    sizes = bench.sizes
-    for name, count in (("warm", sizes.pays // 4), ("full", sizes.pays)):
-        tills = {"concurrency": 3 * sizes.concurrency, "till": ALIPAY_TILL}
-        _, done = meter.run(load.pay(meter.program.url, count=max(count, 1), prefix=name, **tills))
-    return done.calls / done.elapsed_s
 
 
 def _bare_us(key: RSAPrivateKey) -> float:

@@ -14,7 +14,6 @@ from paymux.domain.judge import pay_movement
 from paymux.domain.money import yuan_from_fen
 from paymux.domain.order import UNDONE, Order, OrderStatus, Transaction, TransactionKind, TransactionStatus
 from paymux.domain.payways import PAYWAY_NAMES, SubPayway
-from paymux.domain.verdict import UNSETTLED
 from paymux.flows.handover import work_ref
 from paymux.flows.history import apart
 from paymux.storage.contract import Due, DueKind, Event, Notification, NotificationStatus
@@ -294,7 +293,7 @@ def _note_line(note: Notification) -> str:
 def _duty_line(order: Order, duty: Due, zone: tzinfo) -> str:
     tried = f", attempt {duty.attempts + 1}" if duty.attempts else ""
     what = _DUTIES[duty.kind]
-    if duty.kind is DueKind.RECOVER and (order.status not in UNSETTLED or duty.ref != work_ref(order)):
+    if duty.kind is DueKind.RECOVER and duty.ref != work_ref(order):
         what = "tell the merchant, unless that is being done"
     return f"  {_time(duty.run_at_ms, zone)}  {what}{tried}"
 

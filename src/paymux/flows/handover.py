@@ -3,7 +3,7 @@
 from paymux.domain.order import Order, OrderKey, OrderStatus
 from paymux.domain.payways import SubPayway
 from paymux.flows.desk import Desk
-from paymux.storage.contract import DueKind
+from paymux.storage.contract import Due, DueKind
 
 GRACE_MS = 5_000
 """Recovery leaves a fresh piece of work to the call that made it for the call's wait and this much longer."""
@@ -16,6 +16,11 @@ def work_ref(order: Order) -> str:
     may stand under the sale's yet.
     """
     return order.undo_tsn if order.finish_ms else order.sn
+
+
+def is_under_sale(work: Due) -> bool:
+    """Whether work to tell a message has no row of its own, but stands under its sale's (flows/record.py)."""
+    return work.ref == work.sn
 
 
 def sale_row_stands(desk: Desk, order: Order, now_ms: int) -> bool:

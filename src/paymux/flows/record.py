@@ -14,7 +14,7 @@ from paymux.domain.order import Order, OrderKey, Transaction, TransactionKind, T
 from paymux.domain.order_states import Contradiction
 from paymux.domain.verdict import UNSETTLED, Verdict, is_unfinished
 from paymux.flows.desk import Desk, Hands
-from paymux.flows.handover import sale_row_stands, work_ref
+from paymux.flows.handover import is_under_sale, sale_row_stands, work_ref
 from paymux.flows.history import joined
 from paymux.storage.contract import Change, Due, DueKind, Event, Notification
 
@@ -96,15 +96,11 @@ async def _undo(desk: Desk, order: Order) -> Transaction | None:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A message to write, and the work to tell it: `hands` begin on it at once, else it is anybody's.
-
-    `under_sale`: the sale's own row stands for the message, too, and none is put for it.
-    """
+    """A message to write, and the work to tell it: `hands` begin on it at once, else it is anybody's."""
 
     note: Notification
     work: Due
     hands: Hands | None
-    under_sale: bool
 
 
 def _change(
@@ -121,7 +117,7 @@ def _change(
     said = event(desk, before, who=who, what=verdict.what, text=verdict.text)
     due, done = _work(before, verdict, look_ms=look_ms or now_ms)
     due += _watch(desk, verdict, now_ms)
-    if message is not None and message.under_sale:
+    if message is not None and is_under_sale(message.work):
         done.remove((before.sn, DueKind.RECOVER))
     elif message is not None:
         due.append(message.work)
@@ -199,7 +195,7 @@ def _message(desk: Desk, before: Order, verdict: Verdict, now_ms: int) -> _Messa
     run_at_ms = now_ms + desk.limits.lease_s * 1000 if hands else now_ms
     # As if claimed, so that who gives it back late takes nothing that was put anew meanwhile.
     work = replace(_due(order, DueKind.NOTIFY, ref, run_at_ms), attempts=1 if hands else 0)
-    return _Message(note=note, work=work, hands=hands, under_sale=under_sale)
+    return _Message(note=note, work=work, hands=hands)
 
 
 def _tell(desk: Desk, verdict: Verdict, message: _Message | None) -> None:

@@ -14,6 +14,7 @@ from paymux.channels.contract import HttpResponse
 from paymux.channels.transport import AddressForbidden, NoReply, NotSent
 from paymux.domain.order import OrderKey
 from paymux.flows.desk import Desk, Turns
+from paymux.flows.handover import is_under_sale
 from paymux.storage.contract import Due, DueKind, Notification, NotificationStatus
 from paymux.workers.bulkhead import Bulkhead
 
@@ -69,7 +70,7 @@ class Notifier:
         desk.crash("notify.after_send")
         now_ms = desk.clock.now_ms()
         note = replace(note, attempts=note.attempts + 1, last_ms=now_ms, last_answer=answer)
-        under_sale = _is_under_sale(due)
+        under_sale = is_under_sale(due)
         if told:
             note = replace(note, status=NotificationStatus.DELIVERED)
             await desk.store.save_delivery(note, next_ms=None, under_sale=under_sale)
@@ -123,16 +124,11 @@ class Notifier:
         return True
 
 
-def _is_under_sale(due: Due) -> bool:
-    """Whether the message has no row of its own but stands under its sale's (flows/record.py)."""
-    return due.ref == due.sn
-
-
 def _place(notes: list[Notification], due: Due) -> int | None:
     """Which message the work is about, if it waits yet; a sale's is its first."""
     for place, note in enumerate(notes):
         if note.status is NotificationStatus.WAITING and (
-            _is_under_sale(due) or note.notification_id == due.ref
+            is_under_sale(due) or note.notification_id == due.ref
         ):
             return place
     return None
@@ -140,7 +136,7 @@ def _place(notes: list[Notification], due: Due) -> int | None:
 
 async def _put_off(desk: Desk, key: OrderKey, due: Due, until_ms: int) -> int:
     """Let the work wait; what stands under its sale's row, which comes later, gets a row of its own."""
-    if not _is_under_sale(due):
+    if not is_under_sale(due):
         return until_ms
     notes = await desk.store.notifications(key)
     place = _place(notes, due)

@@ -10,7 +10,7 @@ from paymux.channels.contract import Query, RefundQuery, Reverse
 from paymux.domain import judge
 from paymux.domain.order import UNDONE, Order, OrderKey, Transaction, TransactionKind, UndoBy
 from paymux.domain.outcome import GaveBack, Misconfigured, Outcome, Refused, Unknown
-from paymux.domain.verdict import UNSETTLED, Verdict
+from paymux.domain.verdict import Verdict
 from paymux.flows.call import call
 from paymux.flows.desk import Desk
 from paymux.flows.gaps import slow_gap_ms
@@ -35,7 +35,7 @@ class Recovery:
         order = await desk.store.order(OrderKey(due.bucket, due.merchant_id, due.sn))
         if order is None:
             return _orphan(desk, due)
-        if due.kind is DueKind.RECOVER and not await _is_about_money(desk, order, due):
+        if due.kind is DueKind.RECOVER and due.ref != work_ref(order):
             return await _see_to_message(desk, order, due)
         account = f"{order.merchant_id}/{order.account}"
         full_until_ms = self._bulkhead.full_until_ms(account, desk.clock.now_ms())
@@ -56,20 +56,14 @@ async def _recover(desk: Desk, order: Order, due: Due) -> int:
     return progress.look_ms or await _see_to_message(desk, progress.order, due)
 
 
-async def _is_about_money(desk: Desk, order: Order, due: Due) -> bool:
-    """Whether the row is the order's own work: one cancelled after it was settled has another for that."""
-    if due.ref == work_ref(order):
-        return True
-    own = (DueKind.RECOVER, work_ref(order))
-    return order.status in UNSETTLED and own not in await _left(desk, order)
-
-
 async def _see_to_message(desk: Desk, order: Order, due: Due) -> int:
     """A message may stand under its sale's row (decision 21): give it one of its own, which ends the sale's.
 
     Whoever began to tell it has had his time: he died, or is so slow that it may be told twice.
     """
-    left = await _left(desk, order) if due.ref == order.sn else set()
+    if due.ref != order.sn:
+        return 0
+    left = {(one.kind, one.ref) for one in await desk.store.due_of(order.key)}
     if (DueKind.RECOVER, order.sn) not in left:
         return 0
     now_ms = desk.clock.now_ms()
@@ -82,10 +76,6 @@ async def _see_to_message(desk: Desk, order: Order, due: Due) -> int:
         await desk.store.save_delivery(note, next_ms=note.ctime_ms, under_sale=True)  # before younger ones
         desk.bell.ring_work(DueKind.NOTIFY)
     return 0
-
-
-async def _left(desk: Desk, order: Order) -> set[tuple[DueKind, str]]:
-    return {(one.kind, one.ref) for one in await desk.store.due_of(order.key)}
 
 
 async def _finish_refund(desk: Desk, order: Order, refund: Transaction | None, due: Due) -> int:
